@@ -126,7 +126,9 @@ def _check_failing(s:Blobs):
 # %% ../../nbs/blobs/store.ipynb #842e5c51
 class MemoryBlobs:
     "A store that lasts as long as the process. `algorithm` names blobs that come without a ref"
-    def __init__(self, algorithm:str='sha224'): self.d, self.algorithm = {}, algorithm
+    def __init__(self, algorithm:str='sha224'):
+        hasher(algorithm)
+        self.d, self.algorithm = {}, algorithm
     def __repr__(self): return f'MemoryBlobs({len(self.d)} blobs)'
     def put(self, data:Source, ref:Ref|None=None)->Ref:
         "Keep `data`; `Invalid` if it is not what `ref` names"
