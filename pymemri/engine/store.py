@@ -106,12 +106,13 @@ class Store:
         create:bool=True,                   # Make the file if it is missing
         wait:float=30.0,                    # Seconds to wait for other writers
         clock:Callable[[], int]=now_ms,     # Milliseconds since 1970
+        cipher:bytes|None=None,             # Instead of `key`: what `cipher_key` made of it
     ):
         self.path, self.wait, self.clock = Path(path), wait, clock
         if not self.path.exists():
             if not create: raise NotFound(f'there is no Pod at {self.path}')
             private_folder(self.path.parent)
-        self._key = cipher_key(key, self.path.read_bytes()[:16] if self.path.exists() else None)
+        self._key = cipher or cipher_key(key, self.path.read_bytes()[:16] if self.path.exists() else None)
         self.forget()
         self.open()
     def __repr__(self): return f'Store({str(self.path)!r})'
