@@ -15,7 +15,7 @@ from ..core import Conflict, Invalid, NotFound, PodError, home_folder, now_ms, p
 from ..crypto import Source
 from .files import Files
 from .query import Finder
-from .schema import EDGE_SCHEMA, PROPERTY_SCHEMA, Change, checked_structs, ids_fit, shown
+from .schema import EDGE_SCHEMA, PROPERTY_SCHEMA, Change, shown
 from .store import Store
 
 # %% ../../nbs/engine/pod.ipynb #e979b1fc
@@ -74,7 +74,8 @@ def check_id(id:Any)->str:
 def create(self:Pod, items:list[dict])->list[str]:
     "Store new items, inside a write; their ids"
     if not isinstance(items, list): raise Invalid(f'JSON deserialization error payload.createItems: invalid type: {shown(items)}, expected a list')
-    if not any(isinstance(i, dict) and i.get('type') in (PROPERTY_SCHEMA, EDGE_SCHEMA) for i in items): return self.store.insert(self.store.schema.check_all(items))
+    quick = self.store.schema.check_batch(items)
+    if quick is not None: return self.store.insert(quick)
     out, run = [], []
     for item in items: # what stands between two schema items goes in one batch
         if isinstance(item, dict) and item.get('type') in (PROPERTY_SCHEMA, EDGE_SCHEMA):
@@ -181,13 +182,10 @@ def bulk(self:Pod, actions:dict)->dict:
 @patch
 def bulk_json(self:Pod, text:bytes|str)->bytes:
     "`bulk`, from JSON to JSON"
-    class Actions(msgspec.Struct, forbid_unknown_fields=True): createItems: self.store.schema.batch_type() = []
-    try: found = msgspec.json.decode(text, type=Actions)
-    except msgspec.ValidationError: found = None # something else than declared items
+    try: found = self.store.schema.read_batch(text)
     except msgspec.DecodeError as e: raise Invalid(f'JSON deserialization error: {e}') from None
     if found is not None:
-        if ids_fit(found.createItems):
-            with self.store.write(): return msgspec.json.encode(dict(createItems=self.store.insert(checked_structs(found.createItems)), createEdges=[], search=[]))
+        with self.store.write(): return msgspec.json.encode(dict(createItems=self.store.insert(found), createEdges=[], search=[]))
     return msgspec.json.encode(self.bulk(msgspec.json.decode(text)))
 
 # %% ../../nbs/engine/pod.ipynb #87df2ff4

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BIG', 'TEXT', 'INTEGER', 'REAL', 'BOOL', 'DATETIME', 'KINDS', 'BASE', 'BUILT_IN', 'PROPERTY_SCHEMA', 'EDGE_SCHEMA',
            'EDGE_SCHEMA_NAMES', 'ITEM_ID', 'NAME', 'PYTHON', 'BATCH_FROM', 'SPECIAL', 'convert', 'Schema', 'shown',
-           'Checked', 'check_date', 'document', 'checked_structs', 'ids_fit', 'Change']
+           'Checked', 'check_date', 'document', 'checked_structs', 'Change']
 
 # %% ../../nbs/engine/schema.ipynb #8cefaa48
 import math, re, sys
@@ -179,30 +179,36 @@ def batch_type(self:Schema):
 _ids = re.compile(f'(?:{ITEM_ID.pattern}\n)*')
 _encode = msgspec.json.Encoder().encode
 
-def checked_structs(rows:list)->list[Checked]:
-    "What the store needs of each struct in `rows`, which are used up"
+def checked_structs(rows:list)->list[Checked]|None:
+    "What the store needs of each struct in `rows`, which are used up; None if an id has another form than ids have"
+    if not _ids.fullmatch(''.join([s.id + '\n' for s in rows if s.id is not None])): return None
     out = []
     for s in rows:
-        c = Checked(s.__struct_config__.tag, '', s.id, s.dateCreated, s.dateModified, s.deleted)
+        id, created, modified, deleted = s.id, s.dateCreated, s.dateModified, s.deleted
         s.id = s.dateCreated = s.dateModified = s.dateServerModified = None
         s.deleted = False
-        c.doc = _encode(s).decode()
-        out.append(c)
+        out.append(Checked(s.__struct_config__.tag, _encode(s).decode(), id, created, modified, deleted))
     return out
 
-def ids_fit(rows:list)->bool:
-    "Whether every id in `rows` has the right form"
-    return bool(_ids.fullmatch(''.join([s.id + '\n' for s in rows if s.id is not None])))
+@patch
+def check_batch(self:Schema, items:list[dict])->list[Checked]|None:
+    "`items` checked by the quick road; None where only the slow road can tell"
+    if len(items) < BATCH_FROM: return None
+    try: return checked_structs(msgspec.convert(items, self.batch_type()))
+    except (msgspec.ValidationError, UnicodeEncodeError): return None
+
+@patch
+def read_batch(self:Schema, text:bytes|str)->list[Checked]|None:
+    "The items of a bulk request in JSON that creates items and does nothing else; None if it is another, or only the slow road can tell"
+    class Actions(msgspec.Struct, forbid_unknown_fields=True): createItems: self.batch_type()
+    try: return checked_structs(msgspec.json.decode(text, type=Actions).createItems)
+    except msgspec.ValidationError: return None
 
 @patch
 def check_all(self:Schema, items:list[dict])->list[Checked]:
     "`check` for many: the same result, several times faster"
-    if len(items) >= BATCH_FROM:
-        try:
-            rows = msgspec.convert(items, self.batch_type())
-            if ids_fit(rows): return checked_structs(rows)
-        except (msgspec.ValidationError, UnicodeEncodeError): pass # the slow road accepts it, or says what is wrong
-    return [self.check(i) for i in items]
+    quick = self.check_batch(items)
+    return [self.check(i) for i in items] if quick is None else quick
 
 # %% ../../nbs/engine/schema.ipynb #22e4bc93
 class Change(msgspec.Struct):
