@@ -13,10 +13,11 @@ import inspect, types
 from collections import ChainMap
 from datetime import datetime, timedelta, timezone
 from html import escape
-from typing import (Annotated, Any, ClassVar, ForwardRef, Generic, Iterable, Iterator, SupportsIndex, TypeVar, Union, dataclass_transform,
-                    get_args, get_origin, overload)
+from typing import (Annotated, Any, ClassVar, ForwardRef, Generic, Iterable, Iterator, SupportsIndex, TypeVar, Union, TYPE_CHECKING,
+                    dataclass_transform, get_args, get_origin, overload)
 from fastcore.basics import patch
 from ..core import Invalid, nearest, new_id
+if TYPE_CHECKING: from pymemri.data.schema import AuditItem, Label
 
 # %% ../../nbs/data/item.ipynb #1f7f122d
 VALUE_TYPES:dict[type, str] = {bool: 'Bool', str: 'Text', int: 'Integer', float: 'Real', datetime: 'DateTime'}
@@ -83,12 +84,12 @@ class Edges(Generic[T]):
     def __get__(self, item:None, owner:Any)->'Edges[T]': ...
     @overload
     def __get__(self, item:Any, owner:Any)->list[T]: ...
-    def __get__(self, item, owner):
+    def __get__(self, item:Any, owner:Any)->Any:
         if item is None: return self
         return [e.traverse(item) for e in item.__dict__.get(self.name, ())]
     def __set__(self, item:Any, value:T|Iterable[T]|Edge|Iterable[Edge]|None)->None:
-        several = isinstance(value, Iterable) and not isinstance(value, str)
-        edges = [self.edge(item, o) for o in ([] if value is None else value if several else [value])]
+        several:Any = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+        edges = [] if value is None else [self.edge(item, o) for o in several]
         item.__dict__[self.name] = []
         for e in edges: self.add(item, e)
     def edge(self, item:Any, other:Any, new:bool=True)->Edge:
@@ -142,7 +143,7 @@ class Names(ChainMap):
     "Names in scope; an unknown one stands for itself"
     def __missing__(self, key): return Later(key)
 
-def resolved(annotation:Any, names:dict)->Any:
+def resolved(annotation:Any, names:Any)->Any:
     "`annotation` as an object, if it was text"
     if isinstance(annotation, ForwardRef): annotation = annotation.__forward_arg__
     return eval(annotation, {}, names) if isinstance(annotation, str) else annotation
@@ -183,6 +184,7 @@ class Declared:
     properties:ClassVar[list[str]] = []
     edges:ClassVar[list[str]] = []
     private:ClassVar[list[str]] = []   # Attributes that never leave Python
+    DATE_PROPERTIES:ClassVar[list[str]] = ['dateCreated', 'dateModified', 'dateServerModified']
     _types:ClassVar[dict[str, type]] = {}
     _targets:ClassVar[dict[str, list[str]]] = {}
     _positional:ClassVar[list[str]] = []
@@ -294,11 +296,15 @@ def same(a:Any, b:Any)->bool:
 
 class Tracked(Typed):
     "Knows which properties changed, and when"
-    DATE_PROPERTIES:ClassVar[list[str]] = ['dateCreated', 'dateModified', 'dateServerModified']
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
-        self.__dict__.update(_original_properties={}, _date_local_modified={}, _in_pod=False, _new_edges=[])
+        self._begin()
         return self
+    def _begin(self):
+        "State that no `__init__` has to care for"
+        self._original_properties:dict[str, Any] = {}
+        self._date_local_modified:dict[str, datetime] = {}
+        self._in_pod, self._new_edges = False, list[Edge]()
     def __setattr__(self, name, value):
         if isinstance(value, datetime): value = in_utc(value)
         old = self.__dict__.get(name)
