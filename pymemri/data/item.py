@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms', 'in_utc', 'Edge', 'Edges', 'plain',
            'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'read_annotations', 'joined', 'Declared',
-           'give_init', 'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Connected', 'json_value', 'Portable',
-           'ItemBase', 'Item', 'cell', 'items_table', 'ItemList']
+           'give_init', 'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Connected', 'json_value',
+           'init_takes', 'Portable', 'ItemBase', 'Item', 'cell', 'items_table', 'ItemList']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
 import inspect, types
 from collections import ChainMap
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from html import escape
 from typing import (Annotated, Any, ClassVar, ForwardRef, Generic, Iterable, Iterator, SupportsIndex, TypeVar, Union, TYPE_CHECKING,
                     dataclass_transform, get_args, get_origin, overload)
@@ -364,6 +365,16 @@ def json_value(value:Any)->Any:
     "A value as a Pod takes it"
     return to_ms(value) if isinstance(value, datetime) else value
 
+@cache
+def init_takes(
+    init:Any, # An `__init__`
+)->tuple[set[str]|None, dict[str, None]]: # Keywords that it takes, None for any; those it cannot do without, as None
+    "What a constructor written by hand wants to be given"
+    params = list(inspect.signature(init).parameters.values())[1:]
+    needed = {p.name: None for p in params if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return None if any(p.kind is p.VAR_KEYWORD for p in params) else {p.name for p in params}, needed
+
+# %% ../../nbs/data/item.ipynb #2aab5f51
 class Portable(Connected):
     "Can leave Python as JSON and come back"
     def to_json(self,
@@ -379,17 +390,15 @@ class Portable(Connected):
     @classmethod
     def _values(cls, json:dict)->dict[str, Any]:
         "What `json` says about properties, under their names in Python"
-        known = {pod_name(n): n for n in joined(cls.properties, cls._types, cls._positional) if n not in cls.edges}
-        if cls._open: known = {k: k for k in json if k != 'type' and k[:1].isalpha() and k not in cls.edges} | known
+        def mine(n): return n in cls._types or n in cls.properties or n in cls._positional or (cls._open and n[:1].isalpha())
+        named = (('type' if k == 'ownType' and k not in cls._types else k, v) for k, v in json.items() if k != 'type')
         return {n: from_ms(v) if cls._types.get(n) is datetime and type(v) is int else v
-                for k, n in known.items() if (v := json.get(k)) is not None or k in json}
+                for n, v in named if mine(n) and n not in cls.edges}
     @classmethod
     def from_json(cls, json:dict):
         "An item with the values of `json`; unknown keys are ignored, and what is missing is None, whatever the class's default"
-        values, params = cls._values(json), inspect.signature(cls.__init__).parameters
-        free = any(p.kind is p.VAR_KEYWORD for p in params.values())
-        missing = {n: None for n, p in list(params.items())[1:] if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD}
-        item = cls(**missing | {n: v for n, v in values.items() if free or n in params})
+        values, (taken, needed) = cls._values(json), init_takes(cls.__init__)
+        item = cls(**needed | {n: v for n, v in values.items() if taken is None or n in taken})
         for n in cls._types:
             if n not in values and n in cls.properties: item.__dict__[n] = None
         for n, v in values.items():
