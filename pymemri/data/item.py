@@ -80,6 +80,7 @@ T = TypeVar('T')
 class Edges(Generic[T]):
     'Arrows to items of type `T`: reads as a list of items. `Edges["A|B"]` may point to either type, plain `Edges` to any'
     def __init__(self, name:str=''): self.name = name
+    def __set_name__(self, cls, name): self.name = name
     def __repr__(self): return f'Edges({self.name!r})'
     @overload
     def __get__(self, item:None, owner:Any)->'Edges[T]': ...
@@ -160,7 +161,7 @@ def read_annotations(
     values, targets = {}, {}
     names = Names(dict(vars(cls)), where, vars(__import__('builtins')))
     for name, a in annotations.items():
-        if name.startswith('_') or name in ('properties', 'edges', 'private', 'return') or (only is not None and name not in only): continue
+        if name.startswith('_') or name in ('properties', 'edges', 'private', 'return', *cls.private) or (only is not None and name not in only): continue
         try:
             a = plain(resolved(a, names))
             if get_origin(a) is ClassVar or a is ClassVar: continue
@@ -196,7 +197,7 @@ class Declared:
         where, init = vars(inspect.getmodule(cls) or object), own.get('__init__')
         props, edges = (joined(*(getattr(b, k) for b in bases)) for k in ('properties', 'edges'))
         values, targets = read_annotations(cls, own.get('__annotations__', {}), where)
-        fields = [*values, *targets]
+        fields = [n for n in own.get('__annotations__', {}) if n in values or n in targets or n in own.get('private', ())]
         new_props = [n for n in joined(own.get('properties', ()), values) if n not in props]
         new_edges = [n for n in joined(own.get('edges', ()), targets) if n not in edges]
         cls.properties = [n for n in joined(props, new_props) if n not in new_edges]
@@ -212,7 +213,8 @@ class Declared:
         if not init: give_init(cls, fields, [] if kw_only else fields, joined(*(b._positional for b in bases)))
         for n in new_props:
             if isinstance(inspect.getattr_static(cls, n, None), Edges): setattr(cls, n, None)
-        for n in cls.edges: setattr(cls, n, Edges(n))
+        for n in cls.edges:
+            if not isinstance(inspect.getattr_static(cls, n, None), Edges): setattr(cls, n, Edges(n))
 
 # %% ../../nbs/data/item.ipynb #eccb9d4b
 def give_init(
@@ -222,7 +224,7 @@ def give_init(
     inherited:list[str],  # What parents take by position, before these
 ):
     "Give `cls` a constructor that sets its own fields and leaves the others to its parents"
-    defaults = {n: vars(cls).get(n) for n in fields}
+    defaults = {n: None if n in cls.edges else vars(cls).get(n) for n in fields}
     names = cls._positional = joined(inherited, positional)
     def __init__(self, *args, **kwargs):
         if len(args) > len(names): raise TypeError(f'{cls.__name__} takes at most {len(names)} values by position, not {len(args)}')
@@ -244,9 +246,8 @@ def init_signature(cls:type, names:list[str])->inspect.Signature:
     P = inspect.Parameter
     rest = [n for n in cls.properties + cls.edges if n not in names]
     def param(n, kind):
-        hint = cls._types.get(n) or Edges['|'.join(cls._targets.get(n, ['Item']))]
-        default = inspect.getattr_static(cls, n, None)
-        return P(n, kind, default=None if isinstance(default, Edges) else default, annotation=hint)
+        hint = Edges['|'.join(cls._targets.get(n, ['Item']))] if n in cls.edges else cls._types.get(n, Any)
+        return P(n, kind, default=None if n in cls.edges else getattr(cls, n, None), annotation=hint)
     return inspect.Signature([P('self', P.POSITIONAL_OR_KEYWORD), *(param(n, P.POSITIONAL_OR_KEYWORD) for n in names),
                               *(param(n, P.KEYWORD_ONLY) for n in rest)])
 
@@ -391,9 +392,10 @@ class Portable(Connected):
     def _values(cls, json:dict)->dict[str, Any]:
         "What `json` says about properties, under their names in Python"
         def mine(n): return n in cls._types or n in cls.properties or n in cls._positional or (cls._open and n[:1].isalpha())
+        def other(n): return n in cls.edges or n in cls.private
         named = (('type' if k == 'ownType' and k not in cls._types else k, v) for k, v in json.items() if k != 'type')
         return {n: from_ms(v) if cls._types.get(n) is datetime and type(v) is int else v
-                for n, v in named if mine(n) and n not in cls.edges}
+                for n, v in named if mine(n) and not other(n)}
     @classmethod
     def from_json(cls, json:dict):
         "An item with the values of `json`; unknown keys are ignored, and what is missing is None, whatever the class's default"
