@@ -134,6 +134,7 @@ def edge_targets(annotation:Any)->list[str]|None: # None when it declares no edg
     "Names of the types behind `Edges[...]`"
     annotation = plain(annotation)
     if annotation is Edges: return ['Item']
+    if isinstance(annotation, type) and issubclass(annotation, Edges): annotation = annotation.__orig_bases__[0] # class ToFiles(Edges[File])
     return target_names(get_args(annotation)[0]) if get_origin(annotation) is Edges else None
 
 # %% ../../nbs/data/item.ipynb #789fb544
