@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['DEFAULT_ENCODING', 'FORMATS', 'MAX_PIXELS', 'IPhoto', 'File', 'MediaObject', 'open_image', 'known_formats', 'upright',
            'as_image', 'encode_image', 'exif_moment', 'exif_degrees', 'exif_text', 'exif_tables', 'exif_facts',
-           'Thumbnails', 'ThumbnailEdge', 'Photo', 'file_of', 'describe', 'scaled', 'resize', 'show_images']
+           'Thumbnails', 'ThumbnailEdge', 'PhotoFacts', 'Photo', 'file_of', 'describe', 'scaled', 'resize',
+           'show_images', 'preview', 'preview_html']
 
 # %% ../../nbs/data/photo.ipynb #e4aab1b8
 import base64, hashlib, io, json, math, warnings
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
-from fastcore.basics import patch
 from ..core import Invalid
 from .item import Edges, Item, cell, unset
 if TYPE_CHECKING: from pymemri.data.schema import Person
@@ -20,6 +20,7 @@ if TYPE_CHECKING: from pymemri.data.schema import Person
 # %% ../../nbs/data/photo.ipynb #03338206
 class File(Item):
     "A file kept in the Pod; `sha256` is the digest of its bytes, and the name by which they are found"
+    hidden = ['keystr', 'nonce']
     filename: str = unset
     keystr: str = unset
     nonce: str = unset
@@ -185,8 +186,8 @@ class ThumbnailEdge(Edges[File]):
     def __get__(self, item, owner)->Any: return self if item is None else Thumbnails(item, super().__get__(item, owner))
 
 # %% ../../nbs/data/photo.ipynb #01057803
-class Photo(MediaObject):
-    "A picture. `width` and `height` are in pixels, as seen; `mode` and `encoding` are Pillow's names, such as `RGB` and `JPEG`"
+class PhotoFacts(MediaObject):
+    "What a Photo holds. `width` and `height` are in pixels, as seen; `mode` and `encoding` are Pillow's names, such as `RGB` and `JPEG`"
     private = ['data', 'embedding', 'path']
     caption: str = unset
     exifData: str = unset
@@ -204,6 +205,10 @@ class Photo(MediaObject):
     data: bytes = unset
     embedding: Any = unset
     path: str = unset
+
+# %% ../../nbs/data/photo.ipynb #bb6cf28f
+class Photo(PhotoFacts):
+    "A picture, with its bytes in `data` once they are loaded"
     @classmethod
     def from_bytes(cls, data:bytes, max_pixels:int=MAX_PIXELS)->'Photo':
         "A photo of exactly these bytes. `Invalid` if they are no picture, damaged, or larger than `max_pixels`"
@@ -233,13 +238,15 @@ class Photo(MediaObject):
     def show(self):
         "Draw it with matplotlib"
         show_images([self], cols=1)
+    def _repr_png_(self)->bytes|None: return preview(self)
+    def _repr_html_(self)->str: return preview_html(self) + super()._repr_html_()
 
 IPhoto = Photo # Its name in the first tutorial
 
 # %% ../../nbs/data/photo.ipynb #6e355ca5
 def file_of(data:bytes, filename:str|None=None)->File:
     "The File item under which a Pod keeps `data`"
-    return File(sha256=hashlib.sha256(data).hexdigest(), filename=filename)
+    return File(sha256=hashlib.sha256(data).hexdigest(), filename=filename or unset)
 
 def describe(photo:Photo, filename:str|None=None, max_pixels:int=MAX_PIXELS)->Photo:
     "Fill in what the bytes of `photo` say, and its File"
@@ -280,16 +287,13 @@ def show_images(
         if title: ax.set_title(str(title).replace('$', r'\$'))
     plt.show()
 
-# %% ../../nbs/data/photo.ipynb #ba3a128a
-@patch
-def _repr_png_(self:Photo)->bytes|None:
-    "A small copy, if there is data that can be read"
-    try: return self.thumbnail(320, 'PNG') if self.data else None
+# %% ../../nbs/data/photo.ipynb #b5b89b7c
+def preview(photo:Photo, size:int=320)->bytes|None:
+    "A small PNG, if there is data that can be read"
+    try: return photo.thumbnail(size, 'PNG') if photo.data else None
     except Invalid: return None
 
-@patch
-def _repr_html_(self:Photo)->str:
-    "A small copy with the properties below"
-    png = self._repr_png_()
-    img = f'<img alt="{cell(self.caption or self.name or "")}" src="data:image/png;base64,{base64.b64encode(png).decode()}">' if png else ''
-    return f'{img}{Item._repr_html_(self)}'
+def preview_html(photo:Photo)->str:
+    "The same as an `img` that needs no file"
+    png, alt = preview(photo), cell(photo.caption or photo.name or '')
+    return f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(png).decode()}">' if png else ''
