@@ -31,9 +31,12 @@ def to_ms(
     when:datetime, # Without a time zone, it is local time
 )->int: # May be negative: before 1970
     "Milliseconds since 1970 in UTC, exactly; a started millisecond is cut off. `Invalid` at the ends of the calendar"
-    try: span = (when if when.utcoffset() is not None else when.replace(tzinfo=None).astimezone()) - EPOCH
+    if when.utcoffset() is not None:
+        span = when - EPOCH
+        return (span.days * 86_400 + span.seconds) * 1000 + span.microseconds // 1000
+    try: seconds = int(when.replace(microsecond=0).timestamp()) # whole seconds are exact in a float
     except (OverflowError, ValueError, OSError) as e: raise Invalid(f'{when!r} has no place in local time: {e}') from None
-    return (span.days * 86_400 + span.seconds) * 1000 + span.microseconds // 1000
+    return seconds * 1000 + when.microsecond // 1000
 
 # %% ../../nbs/data/item.ipynb #36dc8305
 def from_ms(
@@ -148,7 +151,8 @@ class Names(ChainMap):
 def resolved(annotation:Any, names:Any)->Any:
     "`annotation` as an object, if it was text"
     if isinstance(annotation, ForwardRef): annotation = annotation.__forward_arg__
-    return eval(annotation, {}, names) if isinstance(annotation, str) else annotation
+    while type(annotation) is str: annotation = eval(annotation, {}, names) # text within text, too
+    return annotation
 
 # %% ../../nbs/data/item.ipynb #05c98894
 def read_annotations(
@@ -191,6 +195,7 @@ class Declared:
     _types:ClassVar[dict[str, type]] = {}
     _targets:ClassVar[dict[str, list[str]]] = {}
     _positional:ClassVar[list[str]] = []
+    _defaulted:ClassVar[list[str]] = [] # Properties whose default is not None
     _open:ClassVar[bool] = False
     def __init_subclass__(cls, kw_only:bool=False, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -214,6 +219,7 @@ class Declared:
         if not init: give_init(cls, fields, [] if kw_only else fields, joined(*(b._positional for b in bases)))
         for n in new_props:
             if isinstance(inspect.getattr_static(cls, n, None), Edges): setattr(cls, n, None)
+        cls._defaulted = [n for n in cls.properties if getattr(cls, n, None) is not None]
         for n in cls.edges:
             if not isinstance(inspect.getattr_static(cls, n, None), Edges): setattr(cls, n, Edges(n))
 
@@ -402,11 +408,18 @@ class Portable(Connected):
     def from_json(cls, json:dict):
         "An item with the values of `json`; unknown keys are ignored, and what is missing is None, whatever the class's default"
         values, (taken, needed) = cls._values(json), init_takes(cls.__init__)
-        item = cls(**needed | {n: v for n, v in values.items() if taken is None or n in taken})
-        for n in cls._types:
-            if n not in values and n in cls.properties: item.__dict__[n] = None
+        given = needed | {n: None for n in cls._defaulted} | values
+        item = cls(**{n: v for n, v in given.items() if taken is None or n in taken})
         for n, v in values.items():
             if n not in item.__dict__: setattr(item, n, v)
+        return item
+    @classmethod
+    def from_pod(cls, json:dict):
+        "An item as a Pod sent it: nothing counts as changed, and a `from_json` of its own loses nothing that is declared"
+        item = cls.from_json(json)
+        for n, v in cls._values(json).items():
+            if item.__dict__.get(n) is None: setattr(item, n, v)
+        item.reset_local_sync_state()
         return item
 
 # %% ../../nbs/data/item.ipynb #71fb7096
@@ -448,14 +461,6 @@ class ItemBase(Portable):
     def from_data(cls, *args, **kwargs):
         "The same as calling the class"
         return cls(*args, **kwargs)
-    @classmethod
-    def from_pod(cls, json:dict):
-        "An item as a Pod sent it: nothing counts as changed, and a `from_json` of its own loses nothing that is declared"
-        item = cls.from_json(json)
-        for n, v in cls._values(json).items():
-            if item.__dict__.get(n) is None: setattr(item, n, v)
-        item.reset_local_sync_state()
-        return item
     def create_id_if_not_exists(self)->str:
         "Its id; a new one if it had none"
         if self.__dict__.get('id') is None: self.id = new_id()
