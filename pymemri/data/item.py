@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms', 'in_utc', 'Edge', 'Edges', 'plain',
-           'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'read_annotations', 'joined', 'Declared',
-           'give_init', 'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Connected', 'json_value',
+           'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'taken', 'read_annotations', 'joined',
+           'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Connected', 'json_value',
            'init_takes', 'Portable', 'cell', 'shown', 'item_table', 'ItemBase', 'Item', 'items_table', 'ItemList']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
-import inspect, types
+import inspect, sys, types
 from collections import ChainMap
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -155,6 +155,11 @@ def resolved(annotation:Any, names:Any)->Any:
     return annotation
 
 # %% ../../nbs/data/item.ipynb #05c98894
+def taken(name:str)->bool:
+    "Whether items could not work if a property were called `name`"
+    return hasattr(ItemBase, name) and name not in ('store', 'update', 'exists')
+
+# %% ../../nbs/data/item.ipynb #32447f12
 def read_annotations(
     cls:type,               # Named in errors
     annotations:dict,       # Name to annotation, as in `__annotations__`
@@ -165,12 +170,14 @@ def read_annotations(
     values, targets = {}, {}
     names = Names(dict(vars(cls)), where, vars(__import__('builtins')))
     for name, a in annotations.items():
-        if name.startswith('_') or name in ('properties', 'edges', 'private', 'hidden', 'return', *cls.private) or (only is not None and name not in only): continue
+        if name[0] == '_' or name in ('return', *cls.private) or (only is not None and name not in only): continue
+        if isinstance(vars(cls).get(name), list): continue # `properties`, `edges` and the like, annotated
         try:
             a = plain(resolved(a, names))
             if get_origin(a) is ClassVar or a is ClassVar: continue
             to = edge_targets(a)
         except Exception as e: raise TypeError(f'{cls.__name__}.{name}: cannot read the annotation {a!r}: {e}') from None
+        if taken(name): raise TypeError(f'{cls.__name__}.{name}: every item has something else called `{name}`; choose another name')
         if to is not None: targets[name] = to
         elif isinstance(a, type) and a in VALUE_TYPES: values[name] = a
         elif only is None or name in cls.properties:
@@ -200,7 +207,7 @@ class Declared:
     def __init_subclass__(cls, kw_only:bool=False, **kwargs):
         super().__init_subclass__(**kwargs)
         own, bases = vars(cls), [b for b in cls.__bases__ if issubclass(b, Declared)]
-        where, init = vars(inspect.getmodule(cls) or object), own.get('__init__')
+        where, init = getattr(sys.modules.get(cls.__module__), '__dict__', {}), own.get('__init__')
         props, edges = (joined(*(getattr(b, k) for b in bases)) for k in ('properties', 'edges'))
         values, targets = read_annotations(cls, own.get('__annotations__', {}), where)
         fields = [n for n in own.get('__annotations__', {}) if n in values or n in targets or n in own.get('private', ())]
