@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
-os.environ.update(PYTHONHASHSEED="0", SOURCE_DATE_EPOCH="0", TZ="UTC", LC_ALL="C.UTF-8")
+os.environ.update(PYTHONHASHSEED="0", SOURCE_DATE_EPOCH="0", TZ="UTC", LC_ALL="C.UTF-8", COLUMNS="88")
+for k in ("POD_ADDRESS", "PYMEMRI_HOME"): os.environ.pop(k, None)
 here = Path(__file__).resolve().parent
 root = here.parents[1]
 os.chdir(root)  # nbdev looks for settings.ini from here
@@ -29,6 +30,7 @@ def finish(out):
     "Drop what nobody reads, and add the anchors that nbdev's own links use (`page.html#class.method`)"
     for pattern in DROP:
         for f in out.glob(pattern if "/" in pattern else f"**/{pattern}"): f.unlink()
+    shutil.rmtree(out / "_sources", ignore_errors=True)  # empty
     (out / ".nojekyll").write_text("")
     prefix = re.compile(r'(<dt class="sig[^"]*" id="([\w.]+)">)')
     for f in sorted(out.rglob("*.html")):
@@ -79,6 +81,7 @@ def main():
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as tmp:
         tmp = Path(tmp)
+        os.environ["PYMEMRI_HOME"] = str(tmp / "home")  # exported cells run: nothing of theirs may reach the real one
         n = prepare.main(tmp / "src")
         sphinx(tmp / "src", tmp / "html", tmp / "scratch")
         finish(tmp / "html")
