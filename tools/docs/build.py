@@ -4,10 +4,8 @@
     python tools/docs/build.py           # write docs/ and README.md
     python tools/docs/build.py --check   # exit 1 when they are not what the notebooks give
 """
-import argparse, filecmp, json, os, re, shutil, subprocess, sys, tempfile
-from html.parser import HTMLParser
+import argparse, filecmp, os, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
-from urllib.parse import unquote, urldefrag
 
 os.environ.update(PYTHONHASHSEED="0", SOURCE_DATE_EPOCH="0", TZ="UTC", LC_ALL="C.UTF-8", COLUMNS="88")
 for k in ("POD_ADDRESS", "PYMEMRI_HOME"): os.environ.pop(k, None)
@@ -16,7 +14,7 @@ root = here.parents[1]
 os.chdir(root)  # nbdev looks for settings.ini from here
 sys.path[:0] = [str(here), str(root)]  # this checkout's package wins over an installed one
 
-import prepare, readme  # noqa: E402
+import links, prepare, readme  # noqa: E402
 
 DROP = ("*.map", ".buildinfo", "_static/debug.css", "_static/file.png", "_static/plus.png", "_static/minus.png")
 
@@ -42,34 +40,6 @@ def finish(out):
         f.write_text(prefix.sub(one, html), encoding="utf-8")
 
 
-class Page(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.ids, self.refs = set(), []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        d = dict(attrs)
-        self.ids |= {d[k] for k in ("id", "name") if d.get(k)}
-        for k in ("href", "src"):
-            if d.get(k): self.refs.append((tag, d[k]))
-
-
-def problems(out):
-    "Links that lead nowhere, and anything a page would have to fetch from the network"
-    pages = {f: Page(f.read_text(encoding="utf-8")) for f in sorted(out.rglob("*.html"))}
-    for f, page in pages.items():
-        for tag, ref in page.refs:
-            rel = f.relative_to(out)
-            if re.match(r"[a-z][a-z0-9+.-]*:|//", ref):
-                if tag not in ("a",) and not ref.startswith("data:"): yield f"{rel}: <{tag}> needs the network: {ref}"
-                continue
-            path, anchor = urldefrag(ref)
-            target = (f.parent / unquote(path.partition("?")[0])).resolve() if path else f
-            if not target.is_file(): yield f"{rel}: no such file: {ref}"
-            elif anchor and target in pages and unquote(anchor) not in pages[target].ids: yield f"{rel}: no such anchor: {ref}"
-
-
 def differences(a, b):
     names = {p.relative_to(d).as_posix() for d in (a, b) for p in d.rglob("*") if p.is_file()}
     return sorted(n for n in names if not ((a / n).is_file() and (b / n).is_file() and filecmp.cmp(a / n, b / n, shallow=False)))
@@ -85,7 +55,7 @@ def main():
         n = prepare.main(tmp / "src")
         sphinx(tmp / "src", tmp / "html", tmp / "scratch")
         finish(tmp / "html")
-        bad = list(problems(tmp / "html"))
+        bad = list(links.problems(tmp / "html"))
         if bad: raise SystemExit("\n".join(bad))
         text = readme.main()
         docs, front = root / "docs", root / "README.md"

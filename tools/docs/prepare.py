@@ -18,6 +18,7 @@ import yaml
 from fastcore.docments import ShowDocRenderer, docments
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
+from nbdev import processors
 from nbdev.serve import proc_nbs
 
 HERE = "@HERE@"  # stands for the module that the notebook exports to
@@ -265,12 +266,22 @@ def module_of(path, lib):
         if m: return f"{lib}.{m[1]}"
 
 
+def mixed(cell):
+    "Does `cell` import something and use something else too? Then it is an example or a test, and documents nothing"
+    directives = cell.directives_ or {}
+    if directives.keys() & {"export", "exports", "exporti", "exec_doc"} or re.search(r"^show_doc", cell.source or "", re.M): return False
+    return any(not isinstance(n, (ast.Import, ast.ImportFrom)) for n in cell.parsed_() or ())
+
+
 def process(renderer=None):
     "Run nbdev's processing of every notebook, in this process; return the folder of the results"
     cfg = get_config()
+    decide = processors._do_eval
+    processors._do_eval = lambda cell: not mixed(cell) and decide(cell)  # nbdev would run mixed cells, out of their context
     if renderer: cfg["renderer"] = renderer  # a dotted name, read by nbdev.showdoc.show_doc
     shutil.rmtree(Path(cfg.config_path) / "_proc", ignore_errors=True)
-    return Path(proc_nbs(n_workers=0, force=True))
+    try: return Path(proc_nbs(n_workers=0, force=True))
+    finally: processors._do_eval = decide
 
 
 def main(dest):
