@@ -4,11 +4,14 @@
     python tools/docs/build.py           # write docs/ and README.md
     python tools/docs/build.py --check   # exit 1 when they are not what the notebooks give
 """
-import argparse, filecmp, os, re, shutil, subprocess, sys, tempfile
+import argparse, atexit, filecmp, os, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
 os.environ.update(PYTHONHASHSEED="0", SOURCE_DATE_EPOCH="0", TZ="UTC", LC_ALL="C.UTF-8", COLUMNS="88")
-for k in ("POD_ADDRESS", "PYMEMRI_HOME"): os.environ.pop(k, None)
+os.environ.pop("POD_ADDRESS", None)
+scratch = Path(tempfile.mkdtemp(prefix="docs"))  # exported cells run here, and IPython and matplotlib write: not in the real home
+atexit.register(shutil.rmtree, scratch, ignore_errors=True)  # before any import, so that it happens last
+os.environ.update({k: str(scratch / k) for k in ("PYMEMRI_HOME", "MPLCONFIGDIR", "IPYTHONDIR")})
 here = Path(__file__).resolve().parent
 root = here.parents[1]
 os.chdir(root)  # nbdev looks for settings.ini from here
@@ -49,9 +52,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--check", action="store_true")
     args = p.parse_args()
-    with tempfile.TemporaryDirectory() as tmp:
+    with tempfile.TemporaryDirectory(dir=scratch) as tmp:
         tmp = Path(tmp)
-        os.environ["PYMEMRI_HOME"] = str(tmp / "home")  # exported cells run: nothing of theirs may reach the real one
         n = prepare.main(tmp / "src")
         sphinx(tmp / "src", tmp / "html", tmp / "scratch")
         finish(tmp / "html")

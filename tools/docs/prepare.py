@@ -11,6 +11,7 @@ What they leave in `_proc/` speaks Quarto's dialect; this file translates that d
   nbs/sidebar.yml             -> the contents of the site
 """
 import ast, hashlib, inspect, json, os, re, shutil, sys
+from enum import Enum
 from itertools import groupby
 from pathlib import Path
 
@@ -33,10 +34,16 @@ class _Bare(str):
     __repr__ = str.__str__
 
 
-def _annotation(a): return a if isinstance(a, str) else inspect.formatannotation(a)
+FOREIGN = re.compile(r"(?<![\w.@])(?!pymemri\.|__main__\.)(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
+
+
+def _annotation(a):
+    "As in the source: `Path`, not the module that this Python version keeps it in"
+    return FOREIGN.sub("", a if isinstance(a, str) else inspect.formatannotation(a))
 
 
 def _signature(sym, method):
+    if inspect.isclass(sym) and (issubclass(sym, Enum) or getattr(sym, "_is_protocol", False)): return ""  # nobody calls these
     try: sig = inspect.signature(sym)
     except (TypeError, ValueError): return "()"
     ps = list(sig.parameters.values())
@@ -79,6 +86,7 @@ class MystRenderer(ShowDocRenderer):
             if text and text != "None" and name not in ("self", "cls"):
                 fields.append(f":returns: {text}" if name == "return" else f":param {name}: {text}")
         parts = [f"{{py:{kind}}} {self.nm}{sig}\n" + "\n".join(options), f"A kind of {', '.join(bases)}." if bases else "", self.docs or "", "\n".join(fields)]
+        if inspect.isclass(sym) and issubclass(sym, Enum): parts.append("One of " + ", ".join(f"`{m.name}`" for m in sym) + ".")
         if inspect.isclass(sym): parts += members(sym, self.nm)
         text = "\n\n".join(p for p in parts if p)
         fence = "`" * (max([3, *map(len, re.findall(r"`{3,}", text))]) + 1)
