@@ -48,8 +48,8 @@ def put_sealed(
     "Seal `data` into `inner` under a new random key. `Invalid`, and nothing kept, if `sha256` is given and differs"
     claim = None if sha256 is None else f'sha256-{sha256}'
     if claim: parse_ref(claim) # before anything is read
-    *found,plain = _put(inner, data, 'sha256', claim)
-    return Sealed(*found, plain.removeprefix('sha256-'))
+    ref,key,size,plain = _put(inner, data, 'sha256', claim)
+    return Sealed(ref, key, size, plain.removeprefix('sha256-'))
 
 # %% ../../nbs/blobs/sealed.ipynb #8b6ebb5c
 def open_sealed(

@@ -9,9 +9,9 @@ __all__ = ['Blobs', 'claimed', 'check_blobs', 'MemoryBlobs', 'DiskBlobs']
 import errno, io, os, re, secrets
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, Protocol
+from typing import Any, BinaryIO, Callable, Iterator, Protocol
 from ..core import Invalid, NotFound, PodError, private_folder
-from ..crypto import CHUNK, Source, pieces, stream
+from ..crypto import CHUNK, Part, Source, pieces, stream
 from .ref import DIGITS, Ref, hasher, parse_ref, ref_of, verified
 
 # %% ../../nbs/blobs/store.ipynb #99762bf7
@@ -42,7 +42,7 @@ def claimed(
     data:Source,    # What is to be stored
     h,              # Running digest from `hasher`, which sees every byte
     ref:Ref|None,   # The name it must turn out to have, or None
-)->Iterator[bytes|memoryview]:
+)->Iterator[Part]:
     "The parts of `data`, as they come; `Invalid` at their end if they are not what `ref` names"
     for part in stream(data):
         h.update(part)
@@ -79,7 +79,7 @@ def _check_claims(s:Blobs):
         _fails(Invalid, lambda: s.put([bytes(CHUNK), b'other'], ref_of(b'x', algorithm)))
     assert len(list(s.refs())) == 3, 'refused bytes were kept'
 
-def _fails(error:type, f:Callable):
+def _fails(error:type[Exception], f:Callable):
     "`f()` must raise `error`"
     try: f()
     except error: return
@@ -119,8 +119,8 @@ def _check_failing(s:Blobs):
         yield bytes(CHUNK + 1)
         raise KeyError('the network went away')
     _fails(KeyError, lambda: s.put(source()))
-    _fails(Invalid, lambda: s.put('text'))
-    _fails(Invalid, lambda: s.put([1, 2]))
+    wrong:list[Any] = ['text', [1, 2], None, 7]
+    for data in wrong: _fails(Invalid, lambda: s.put(data))
     assert list(s.refs()) == [], 'half a blob was kept'
 
 # %% ../../nbs/blobs/store.ipynb #842e5c51
@@ -214,7 +214,7 @@ def _told():
 # %% ../../nbs/blobs/store.ipynb #ce9935ad
 def _keep(
     root:Path,             # The store's folder
-    parts:Iterator[bytes], # The blob; its end is reached only if all is well
+    parts:Iterator[Part],  # The blob; its end is reached only if all is well
     name:Callable[[], Ref],# Its name, asked for at the end
     synced:set[Path],      # Folders known to be on the disk; grows
 )->Ref:
