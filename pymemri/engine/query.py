@@ -33,7 +33,7 @@ def split_key(key:str)->tuple[str, str]:
 # %% ../../nbs/engine/query.ipynb #3a5b6d3b
 EDGE_ROW = 2**62 # edges that look like items get row numbers above all items
 HEAD = ''''{"dateServerModified":', i.dateServerModified, iif(i.deleted, ',"deleted":true,', ',"deleted":false,'), iif(i.edge, char(2)||i.n||char(3), '')'''
-ITEM = f"concat({HEAD}, '\x01', i.doc)"
+ITEM = f"concat({HEAD}, substr(cast(i.doc as blob), 2))"
 BARE_EDGES = f"""select {EDGE_ROW}+n n, '{EDGE_PREFIX}'||printf('%016x', n) id, 0 type, date dateServerModified, deleted, 2 edge,
     format('{{"type":"{EDGE}","id":"{EDGE_PREFIX}%016x","dateCreated":%d,"dateModified":%d}}', n, date, date) doc from edges where self is null"""
 COLUMNS = ('n', 'id', 'type', 'dateServerModified', 'deleted', 'edge', 'doc')
@@ -52,7 +52,6 @@ def as_list(v:list)->str:
 
 def unmarked(text:str, connection:Callable[[], Any])->str:
     "`text` without marks: the ends of edges stand in the place of theirs. `connection` opens a context with one, should it be needed"
-    text = text.replace('\x01{', '')
     if '\x02' not in text: return text
     with connection() as db: ends = dict(db.execute(ENDS, (as_list([int(n) for n in MARK.findall(text)]),)).fetchall())
     return MARK.sub(lambda m: ends.get(int(m[1]), ''), text)
@@ -485,8 +484,8 @@ def with_ties(self:Finder, db, plan:Plan, query:dict)->list[tuple[int, str]]:
 ROWS = ('_ties', '_snippet', '[[edges]]', '~[[edges]]')
 MAX_DEPTH = 8
 SIDES = {'[[edges]]': ('source', 'target'), '~[[edges]]': ('target', 'source')}
-SELF = f"""concat('{{"dateServerModified":', coalesce(o.dateServerModified, e.date), iif(e.deleted, ',"deleted":true,', ',"deleted":false,'), '\x01',
-    coalesce(substr(cast(o.doc as blob), 1, octet_length(o.doc)-1), format('{{"type":"{EDGE}","id":"{EDGE_PREFIX}%016x","dateCreated":%d,"dateModified":%d', e.n, e.date, e.date)))"""
+SELF = f"""concat('{{"dateServerModified":', coalesce(o.dateServerModified, e.date), iif(e.deleted, ',"deleted":true,', ',"deleted":false,'),
+    coalesce(substr(cast(o.doc as blob), 2, octet_length(o.doc)-2), format('"type":"{EDGE}","id":"{EDGE_PREFIX}%016x","dateCreated":%d,"dateModified":%d', e.n, e.date, e.date)))"""
 
 def edge_options(key:str, v:Any)->tuple[list[str]|None, int]:
     "The names (None for all) and the depth that a query asks for"
@@ -516,7 +515,7 @@ def edges_of(self:Finder, db, key:str, numbers:list[int], names:list[str]|None, 
 def decorate(self:Finder, db, rows:list[tuple[int, str]], query:dict)->list[str]:
     "The texts of `rows` with what `query` wants added: edges, snippets"
     texts = [t for _, t in rows]
-    if query.get('_snippet'): texts = [f'{t[:-1]},"_snippet":{s}}}' for t, s in zip(texts, self.snippets([MARK.sub('', t).replace('\x01{', '') for t in texts], match_of(query.get('_text'))))]
+    if query.get('_snippet'): texts = [f'{t[:-1]},"_snippet":{s}}}' for t, s in zip(texts, self.snippets([MARK.sub('', t) for t in texts], match_of(query.get('_text'))))]
     for key in SIDES:
         if query.get(key) is None: continue
         edges = self.edges_of(db, key, list({n for n, _ in rows if n < EDGE_ROW}), *edge_options(key, query[key]))
