@@ -83,14 +83,19 @@ class Ids:
         if self.at + n > len(self.pool): self.pool, self.at = self.random(8 * 1024), 0
         self.at += n
         return int.from_bytes(self.pool[self.at - n:self.at], 'big')
+    def many(self, n:int)->list[str]:
+        "The next `n` ids"
+        out = []
+        with self.lock:
+            head = max(round(self.clock() * 1000) << 12 | self.rand(2) & 0x7ff, self.last + 1) # 48 bits of ms, then 12 that count
+            for head in range(head, head + n):
+                tail = self.rand(8) & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
+                out.append(f'{head >> 12 << 16 | 0x7000 | head & 0xfff:016x}{tail:016x}')
+            self.last = head
+        return out
     def __call__(self)->str:
         "The next id, as 32 lower-case hex digits"
-        with self.lock:
-            head = round(self.clock() * 1000) << 12 | self.rand(2) & 0x7ff # 48 bits of ms, then 12 that count
-            if head <= self.last: head = self.last + 1
-            self.last = head
-            tail = self.rand(8) & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
-            return f'{head >> 12 << 16 | 0x7000 | head & 0xfff:016x}{tail:016x}'
+        return self.many(1)[0]
 
 # %% ../nbs/core.ipynb #6e2a24e4
 new_id = Ids()
