@@ -6,7 +6,7 @@
 __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms', 'in_utc', 'Edge', 'Edges', 'plain',
            'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'read_annotations', 'joined', 'Declared',
            'give_init', 'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Connected', 'json_value',
-           'init_takes', 'Portable', 'ItemBase', 'Item', 'cell', 'items_table', 'ItemList']
+           'init_takes', 'Portable', 'cell', 'shown', 'item_table', 'ItemBase', 'Item', 'items_table', 'ItemList']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
 import inspect, types
@@ -16,7 +16,6 @@ from functools import cache
 from html import escape
 from typing import (Annotated, Any, ClassVar, ForwardRef, Generic, Iterable, Iterator, SupportsIndex, TypeVar, Union, TYPE_CHECKING,
                     dataclass_transform, get_args, get_origin, overload)
-from fastcore.basics import patch
 from ..core import Invalid, nearest, new_id
 if TYPE_CHECKING: from pymemri.data.schema import AuditItem, Label
 
@@ -134,6 +133,7 @@ def edge_targets(annotation:Any)->list[str]|None: # None when it declares no edg
     "Names of the types behind `Edges[...]`"
     annotation = plain(annotation)
     if annotation is Edges: return ['Item']
+    if isinstance(annotation, type) and issubclass(annotation, Edges): annotation = getattr(annotation, '__orig_bases__')[0]
     return target_names(get_args(annotation)[0]) if get_origin(annotation) is Edges else None
 
 # %% ../../nbs/data/item.ipynb #789fb544
@@ -161,7 +161,7 @@ def read_annotations(
     values, targets = {}, {}
     names = Names(dict(vars(cls)), where, vars(__import__('builtins')))
     for name, a in annotations.items():
-        if name.startswith('_') or name in ('properties', 'edges', 'private', 'return', *cls.private) or (only is not None and name not in only): continue
+        if name.startswith('_') or name in ('properties', 'edges', 'private', 'hidden', 'return', *cls.private) or (only is not None and name not in only): continue
         try:
             a = plain(resolved(a, names))
             if get_origin(a) is ClassVar or a is ClassVar: continue
@@ -186,6 +186,7 @@ class Declared:
     properties:ClassVar[list[str]] = []
     edges:ClassVar[list[str]] = []
     private:ClassVar[list[str]] = []   # Attributes that never leave Python
+    hidden:ClassVar[list[str]] = []    # Properties whose values no table shows
     DATE_PROPERTIES:ClassVar[list[str]] = ['dateCreated', 'dateModified', 'dateServerModified']
     _types:ClassVar[dict[str, type]] = {}
     _targets:ClassVar[dict[str, list[str]]] = {}
@@ -236,6 +237,7 @@ def give_init(
         for n, v in own.items():
             if v is None: self.__dict__[n] = [] if n in cls.edges else None
             else: setattr(self, n, v)
+        if type(self).__init__ is __init__: self.__post_init__()
     __init__.__qualname__, __init__.__module__ = f'{cls.__qualname__}.__init__', cls.__module__
     __init__.__doc__ = f'A new {cls.__name__}; every value may be left out'
     __init__.__signature__ = init_signature(cls, names)
@@ -407,6 +409,29 @@ class Portable(Connected):
             if n not in item.__dict__: setattr(item, n, v)
         return item
 
+# %% ../../nbs/data/item.ipynb #71fb7096
+def cell(value:Any, # Anything
+    length:int=80,  # Longer text is cut
+)->str:
+    "`value` as safe HTML text"
+    text = f'{value:%Y-%m-%d %H:%M:%S}' if isinstance(value, datetime) else str(value)
+    return escape(text if len(text) <= length else text[:length-1] + '…')
+
+def shown(item:Any, name:str, length:int=80)->str:
+    "The value of a property as safe HTML text: dots for one that is `hidden`, nothing for None"
+    value = item.__dict__.get(name)
+    return '' if value is None else '•••' if name in item.hidden else cell(value, length)
+
+# %% ../../nbs/data/item.ipynb #75f0bc44
+def item_table(item:Connected)->str:
+    "An item as an HTML table of what is set, and of the items behind its edges"
+    rows = [(n, shown(item, n, 300)) for n in item.get_property_names() if n not in item.private and item.__dict__.get(n) is not None]
+    for n in item.get_all_edge_names():
+        to = item.get_edges(n)
+        rows.append((f'{n} →', ', '.join(cell(e.target) for e in to[:5]) + (f' and {len(to) - 5} more' if len(to) > 5 else '')))
+    body = ''.join(f'<tr><th>{escape(n)}</th><td>{v}</td></tr>' for n, v in rows)
+    return f'<table><caption>{cell(item)}</caption>{body}</table>'
+
 # %% ../../nbs/data/item.ipynb #307c3929
 class ItemBase(Portable):
     "An object with properties and edges that can live in a Pod"
@@ -415,7 +440,10 @@ class ItemBase(Portable):
         for n in kwargs:
             known = type(self).properties + type(self).edges
             raise TypeError(f'{type(self).__name__}.__init__() got an unexpected keyword argument {n!r}{nearest(n, known)}')
+    def __post_init__(self):
+        "Called when the constructor is done, as in a dataclass; a class may have its own"
     def __repr__(self): return f'{type(self).__name__} (#{self.__dict__.get("id")})'
+    def _repr_html_(self)->str: return item_table(self)
     @classmethod
     def from_data(cls, *args, **kwargs):
         "The same as calling the class"
@@ -468,25 +496,6 @@ class Item(ItemBase, kw_only=True):
 
 ALL_EDGES = 'allEdges' # Key of old JSON that listed edges; no Pod sends it any more
 
-# %% ../../nbs/data/item.ipynb #71fb7096
-def cell(value:Any, # Anything
-    length:int=80,  # Longer text is cut
-)->str:
-    "`value` as safe HTML text"
-    text = f'{value:%Y-%m-%d %H:%M:%S}' if isinstance(value, datetime) else str(value)
-    return escape(text if len(text) <= length else text[:length-1] + '…')
-
-# %% ../../nbs/data/item.ipynb #75f0bc44
-@patch
-def _repr_html_(self:ItemBase)->str:
-    "A table of what is set, and of the items behind its edges"
-    rows = [(n, cell(v, 300)) for n in self.get_property_names() if n not in self.private and (v := self.__dict__.get(n)) is not None]
-    for n in self.get_all_edge_names():
-        to = self.get_edges(n)
-        rows.append((f'{n} →', ', '.join(cell(e.target) for e in to[:5]) + (f' and {len(to) - 5} more' if len(to) > 5 else '')))
-    body = ''.join(f'<tr><th>{escape(n)}</th><td>{v}</td></tr>' for n, v in rows)
-    return f'<table><caption>{cell(self)}</caption>{body}</table>'
-
 # %% ../../nbs/data/item.ipynb #953663b2
 def items_table(
     items:list,   # Items, of any types
@@ -495,10 +504,10 @@ def items_table(
 )->str:
     "Items as the rows of an HTML table; its columns are the properties that some of them have"
     some = items[:rows]
-    def shown(o): return [n for n in o.get_property_names() if n not in o.private and n not in o.DATE_PROPERTIES and o.__dict__.get(n) is not None]
-    names = sorted(joined(*(shown(o) for o in some)), key=lambda n: n == 'id')[:columns]
+    def filled(o): return [n for n in o.get_property_names() if n not in o.private and n not in o.DATE_PROPERTIES and o.__dict__.get(n) is not None]
+    names = sorted(joined(*(filled(o) for o in some)), key=lambda n: n == 'id')[:columns]
     head = ''.join(f'<th>{escape(n)}</th>' for n in ['', *names])
-    def row(o): return f'<th>{cell(type(o).__name__)}</th>' + ''.join(f'<td>{"" if (v := o.__dict__.get(n)) is None else cell(v)}</td>' for n in names)
+    def row(o): return f'<th>{cell(type(o).__name__)}</th>' + ''.join(f'<td>{shown(o, n)}</td>' for n in names)
     more = f'<p>{len(items)} items, of which {rows} are shown</p>' if len(items) > rows else ''
     return f'<table><tr>{head}</tr>' + ''.join(f'<tr>{row(o)}</tr>' for o in some) + f'</table>{more}'
 
