@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BIG', 'TEXT', 'INTEGER', 'REAL', 'BOOL', 'DATETIME', 'KINDS', 'BASE', 'BUILT_IN', 'PROPERTY_SCHEMA', 'EDGE_SCHEMA',
            'EDGE_SCHEMA_NAMES', 'ITEM_ID', 'NAME', 'PYTHON', 'BATCH_FROM', 'SPECIAL', 'convert', 'Schema', 'shown',
-           'Checked', 'check_date', 'document', 'checked_structs', 'Change']
+           'Checked', 'check_date', 'document', 'checked_structs', 'ids_fit', 'Change']
 
 # %% ../../nbs/engine/schema.ipynb #8cefaa48
 import math, re, sys
@@ -190,13 +190,17 @@ def checked_structs(rows:list)->list[Checked]:
         out.append(c)
     return out
 
+def ids_fit(rows:list)->bool:
+    "Whether every id in `rows` has the right form"
+    return bool(_ids.fullmatch(''.join([s.id + '\n' for s in rows if s.id is not None])))
+
 @patch
 def check_all(self:Schema, items:list[dict])->list[Checked]:
     "`check` for many: the same result, several times faster"
     if len(items) >= BATCH_FROM:
         try:
             rows = msgspec.convert(items, self.batch_type())
-            if _ids.fullmatch(''.join([s.id + '\n' for s in rows if s.id is not None])): return checked_structs(rows)
+            if ids_fit(rows): return checked_structs(rows)
         except (msgspec.ValidationError, UnicodeEncodeError): pass # the slow road accepts it, or says what is wrong
     return [self.check(i) for i in items]
 
