@@ -331,6 +331,7 @@ def upload(self:HttpRoad, data:BinaryIO, size:int, sha:str):
 def download(self:HttpRoad, sha:str)->Iterator[bytes]:
     "The pieces of a file. Damaged, after the last piece, if they are not what was asked for"
     reply, digest = self._call('get_file', {'sha256': sha}, self.wire, stream=True), hashlib.sha256()
+    if isinstance(reply, PodError): raise reply
     if reply.status != 200: raise self._error(reply, 'get_file')
     return self._pieces(reply, sha, digest)
 
