@@ -16,6 +16,7 @@ from fastcore.basics import patch
 from .. import __version__
 from ..core import (Conflict, Damaged, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, WrongKey,
                           error_for)
+from .keys import Key
 from .temporary import find_temporary, make_temporary
 
 # %% ../../nbs/pod/api.ipynb #def0a61e
@@ -369,6 +370,7 @@ def answers(self:HttpRoad)->bool:
 # %% ../../nbs/pod/api.ipynb #26a46062
 class PodAPI:
     "The calls that a Pod answers, with plain JSON values; over HTTP with a `url`, else to a Pod in this process"
+    road:LocalRoad|HttpRoad|None = None
     def __init__(
         self,
         database_key:str|None, # Opens the Pod
@@ -385,10 +387,10 @@ class PodAPI:
             if auth_json: raise Invalid('`auth_json` is for a Pod behind an address; name its `url`')
             self.road = LocalRoad(*open_pod(owner_key, database_key, home, temporary))
         else:
-            auth = {'type': 'PluginAuth', **auth_json} if auth_json else {'type': 'ClientAuth', 'databaseKey': database_key or ''}
+            auth = {'type': 'PluginAuth', **auth_json} if auth_json else {'type': 'ClientAuth', 'databaseKey': Key(database_key or '')}
             self.road = HttpRoad(url, owner_key, auth, version, timeout)
         if verbose: print('Succesfully connected to pod' if self.test_connection() else 'Could not connect to the Pod')
-    def __repr__(self): return f'PodAPI({self.road!r})'
+    def __repr__(self): return f'PodAPI({self.road or "not open"})'
     def close(self): self.road.close()
     def test_connection(self)->bool:
         "Whether the Pod can be reached"

@@ -21,7 +21,7 @@ from ..data import schema as built_in
 from ..data.photo import resize
 from .api import DEFAULT_POD_ADDRESS, POD_VERSION, PodAPI, short
 from .db import DB, Priority, conflicts, theirs_wins
-from .keys import DEFAULT_POD_KEY_PATH, POD_KEYS_FILENAME, POD_KEYS_FOLDER, random_key, read_pod_key
+from .keys import DEFAULT_POD_KEY_PATH, POD_KEYS_FILENAME, POD_KEYS_FOLDER, Key, random_key, read_pod_key
 from .keys import store_keys as write_keys
 
 # %% ../../nbs/pod/client.ipynb #bd9e3b8a
@@ -101,11 +101,13 @@ class PodClient:
     ):
         if url is None and home is None: url = os.environ.get('POD_ADDRESS') or None
         made_up = owner_key is None or database_key is None and not auth_json
-        self.owner_key = random_key() if owner_key is None else owner_key
-        self.database_key = random_key() if database_key is None and not auth_json else database_key
+        self.owner_key = owner_key = random_key() if owner_key is None else Key(owner_key)
+        if database_key is None and not auth_json: database_key = random_key()
+        self.database_key = database_key = None if database_key is None else Key(database_key)
         self.verbose, self.quiet, self.home = verbose, quiet, home
         self.default_priority, self.local_db = Priority(default_priority), DB()
         self.registered_classes:dict[str, type[ItemBase]] = {}
+        self.api:PodAPI|None = None
         self._known, self._complete, self._uploads, self._pool, self._lock = None, set(), [], None, threading.RLock()
         self.api = PodAPI(self.database_key, self.owner_key, url, version, auth_json, verbose, home, made_up)
         try: register_base_schema and self.register_base_schemas()
@@ -118,6 +120,7 @@ class PodClient:
         held = getattr(self.api.road, 'held', None)
         return held is not None and not held.kept
     def __repr__(self)->str:
+        if self.api is None: return 'PodClient(not open)'
         return f'PodClient({self.api.road!r}, owner {short(self.owner_key)}{", temporary" if self.temporary else ""})'
     def __enter__(self)->'PodClient': return self
     def __exit__(self, *args): self.close()

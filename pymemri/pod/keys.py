@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PYMEMRI_FOLDER', 'POD_KEYS_FOLDER', 'POD_KEYS_FILENAME', 'POD_KEYS_FULL_FOLDER', 'DEFAULT_POD_KEY_PATH', 'HomePath',
-           'random_key', 'write_private', 'keep_backup', 'store_keys', 'NoKey', 'read_pod_key', 'switch',
+           'Key', 'random_key', 'write_private', 'keep_backup', 'store_keys', 'NoKey', 'read_pod_key', 'switch',
            'store_keys_cli']
 
 # %% ../../nbs/pod/keys.ipynb #8a0e06ae
@@ -39,10 +39,15 @@ class HomePath(os.PathLike):
 POD_KEYS_FULL_FOLDER = HomePath(POD_KEYS_FOLDER)
 DEFAULT_POD_KEY_PATH = HomePath(POD_KEYS_FOLDER, POD_KEYS_FILENAME)
 
+# %% ../../nbs/pod/keys.ipynb #fadb8349
+class Key(str):
+    "A key: a text like any other, but for its `repr`"
+    def __repr__(self): return 'Key(…)'
+
 # %% ../../nbs/pod/keys.ipynb #dc08a388
-def random_key()->str:
+def random_key()->Key:
     "A new key: 64 lower-case hex digits"
-    return secrets.token_hex(32)
+    return Key(secrets.token_hex(32))
 
 # %% ../../nbs/pod/keys.ipynb #0071bfe1
 def write_private(
@@ -94,7 +99,7 @@ def read_pod_key(
     key_type:str, # `database_key` or `owner_key`
     file:str|Path|os.PathLike=DEFAULT_POD_KEY_PATH, # Where `store_keys` put it
     quiet:bool=False, # Do not print which file is read
-)->str:
+)->Key:
     "A key that `store_keys` kept. NoKey, which is a ValueError too, if it is not there"
     file = Path(file).expanduser()
     if not quiet: print(f'reading {key_type} from {file}')
@@ -104,7 +109,7 @@ def read_pod_key(
     if keys is None: raise NoKey(f'there is no key file {file}; `store_keys` makes one')
     if not isinstance(keys, dict) or not isinstance(keys.get(key_type), str):
         raise NoKey(f'{file} has no `{key_type}`; `store_keys` writes a file that has')
-    return keys[key_type]
+    return Key(keys[key_type])
 
 # %% ../../nbs/pod/keys.ipynb #36abe4cb
 def switch(
