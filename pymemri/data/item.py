@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms', 'in_utc', 'Edge', 'Edges', 'plain',
-           'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'read_annotations', 'joined', 'Declared',
-           'give_init', 'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Connected', 'json_value',
+           'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'taken', 'read_annotations', 'joined',
+           'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Connected', 'json_value',
            'init_takes', 'Portable', 'cell', 'shown', 'item_table', 'ItemBase', 'Item', 'items_table', 'ItemList']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
-import inspect, types
+import inspect, sys, types
 from collections import ChainMap
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -31,9 +31,12 @@ def to_ms(
     when:datetime, # Without a time zone, it is local time
 )->int: # May be negative: before 1970
     "Milliseconds since 1970 in UTC, exactly; a started millisecond is cut off. `Invalid` at the ends of the calendar"
-    try: span = (when if when.utcoffset() is not None else when.replace(tzinfo=None).astimezone()) - EPOCH
+    if when.utcoffset() is not None:
+        span = when - EPOCH
+        return (span.days * 86_400 + span.seconds) * 1000 + span.microseconds // 1000
+    try: seconds = int(when.replace(microsecond=0).timestamp()) # whole seconds are exact in a float
     except (OverflowError, ValueError, OSError) as e: raise Invalid(f'{when!r} has no place in local time: {e}') from None
-    return (span.days * 86_400 + span.seconds) * 1000 + span.microseconds // 1000
+    return seconds * 1000 + when.microsecond // 1000
 
 # %% ../../nbs/data/item.ipynb #36dc8305
 def from_ms(
@@ -148,9 +151,15 @@ class Names(ChainMap):
 def resolved(annotation:Any, names:Any)->Any:
     "`annotation` as an object, if it was text"
     if isinstance(annotation, ForwardRef): annotation = annotation.__forward_arg__
-    return eval(annotation, {}, names) if isinstance(annotation, str) else annotation
+    while type(annotation) is str: annotation = eval(annotation, {}, names) # text within text, too
+    return annotation
 
 # %% ../../nbs/data/item.ipynb #05c98894
+def taken(name:str)->bool:
+    "Whether items could not work if a property were called `name`"
+    return hasattr(ItemBase, name) and name not in ('store', 'update', 'exists')
+
+# %% ../../nbs/data/item.ipynb #32447f12
 def read_annotations(
     cls:type,               # Named in errors
     annotations:dict,       # Name to annotation, as in `__annotations__`
@@ -161,12 +170,14 @@ def read_annotations(
     values, targets = {}, {}
     names = Names(dict(vars(cls)), where, vars(__import__('builtins')))
     for name, a in annotations.items():
-        if name.startswith('_') or name in ('properties', 'edges', 'private', 'hidden', 'return', *cls.private) or (only is not None and name not in only): continue
+        if name[0] == '_' or name in ('return', *cls.private) or (only is not None and name not in only): continue
+        if isinstance(vars(cls).get(name), list): continue # `properties`, `edges` and the like, annotated
         try:
             a = plain(resolved(a, names))
             if get_origin(a) is ClassVar or a is ClassVar: continue
             to = edge_targets(a)
         except Exception as e: raise TypeError(f'{cls.__name__}.{name}: cannot read the annotation {a!r}: {e}') from None
+        if taken(name): raise TypeError(f'{cls.__name__}.{name}: every item has something else called `{name}`; choose another name')
         if to is not None: targets[name] = to
         elif isinstance(a, type) and a in VALUE_TYPES: values[name] = a
         elif only is None or name in cls.properties:
@@ -191,11 +202,12 @@ class Declared:
     _types:ClassVar[dict[str, type]] = {}
     _targets:ClassVar[dict[str, list[str]]] = {}
     _positional:ClassVar[list[str]] = []
+    _defaulted:ClassVar[list[str]] = [] # Properties whose default is not None
     _open:ClassVar[bool] = False
     def __init_subclass__(cls, kw_only:bool=False, **kwargs):
         super().__init_subclass__(**kwargs)
         own, bases = vars(cls), [b for b in cls.__bases__ if issubclass(b, Declared)]
-        where, init = vars(inspect.getmodule(cls) or object), own.get('__init__')
+        where, init = getattr(sys.modules.get(cls.__module__), '__dict__', {}), own.get('__init__')
         props, edges = (joined(*(getattr(b, k) for b in bases)) for k in ('properties', 'edges'))
         values, targets = read_annotations(cls, own.get('__annotations__', {}), where)
         fields = [n for n in own.get('__annotations__', {}) if n in values or n in targets or n in own.get('private', ())]
@@ -214,6 +226,7 @@ class Declared:
         if not init: give_init(cls, fields, [] if kw_only else fields, joined(*(b._positional for b in bases)))
         for n in new_props:
             if isinstance(inspect.getattr_static(cls, n, None), Edges): setattr(cls, n, None)
+        cls._defaulted = [n for n in cls.properties if getattr(cls, n, None) is not None]
         for n in cls.edges:
             if not isinstance(inspect.getattr_static(cls, n, None), Edges): setattr(cls, n, Edges(n))
 
@@ -402,11 +415,18 @@ class Portable(Connected):
     def from_json(cls, json:dict):
         "An item with the values of `json`; unknown keys are ignored, and what is missing is None, whatever the class's default"
         values, (taken, needed) = cls._values(json), init_takes(cls.__init__)
-        item = cls(**needed | {n: v for n, v in values.items() if taken is None or n in taken})
-        for n in cls._types:
-            if n not in values and n in cls.properties: item.__dict__[n] = None
+        given = needed | {n: None for n in cls._defaulted} | values
+        item = cls(**{n: v for n, v in given.items() if taken is None or n in taken})
         for n, v in values.items():
             if n not in item.__dict__: setattr(item, n, v)
+        return item
+    @classmethod
+    def from_pod(cls, json:dict):
+        "An item as a Pod sent it: nothing counts as changed, and a `from_json` of its own loses nothing that is declared"
+        item = cls.from_json(json)
+        for n, v in cls._values(json).items():
+            if item.__dict__.get(n) is None: setattr(item, n, v)
+        item.reset_local_sync_state()
         return item
 
 # %% ../../nbs/data/item.ipynb #71fb7096
@@ -448,14 +468,6 @@ class ItemBase(Portable):
     def from_data(cls, *args, **kwargs):
         "The same as calling the class"
         return cls(*args, **kwargs)
-    @classmethod
-    def from_pod(cls, json:dict):
-        "An item as a Pod sent it: nothing counts as changed, and a `from_json` of its own loses nothing that is declared"
-        item = cls.from_json(json)
-        for n, v in cls._values(json).items():
-            if item.__dict__.get(n) is None: setattr(item, n, v)
-        item.reset_local_sync_state()
-        return item
     def create_id_if_not_exists(self)->str:
         "Its id; a new one if it had none"
         if self.__dict__.get('id') is None: self.id = new_id()

@@ -85,7 +85,7 @@ def as_image(x:Any)->Any:
     if isinstance(x, Image.Image): return x
     x = np.asarray(x)
     if x.ndim == 3 and x.shape[2] == 1: x = x[..., 0]
-    if 0 in x.shape: raise Invalid(f'a picture needs pixels; this array has the shape {x.shape}')
+    if x.ndim not in (2, 3) or 0 in x.shape: raise Invalid(f'a picture needs rows of pixels; this array has the shape {x.shape}')
     try: return Image.fromarray(np.ascontiguousarray(x))
     except Exception:
         raise Invalid(f'no picture can be made of an array of {x.dtype} with shape {x.shape}; give uint8, (height, width) or '
