@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_POD_ADDRESS', 'POD_VERSION', 'V4', 'V5', 'REPEATABLE', 'BARE', 'PLAIN', 'MAX_BODY', 'is_plain', 'scrub',
-           'short', 'open_pod', 'LocalRoad', 'parse_address', 'reply_error', 'Connections', 'why', 'Reply', 'attempt',
-           'exchange', 'HttpRoad', 'PodAPI']
+           'short', 'opened', 'open_pod', 'LocalRoad', 'parse_address', 'reply_error', 'Connections', 'why', 'Reply',
+           'attempt', 'exchange', 'HttpRoad', 'PodAPI']
 
 # %% ../../nbs/pod/api.ipynb #05ac1835
 import base64, hashlib, http.client, io, json, re, select, socket, ssl, threading, time
@@ -61,6 +61,20 @@ def short(
     "The first digits of a long key, nothing of a short one"
     return owner[:6] + '…' if len(owner or '') >= 32 else '…'
 
+# %% ../../nbs/pod/api.ipynb #cd5f6c14
+def opened(
+    home:str|Path|None, # The home folder
+    owner:str, # Owner key
+    key:str,   # Database key
+    create:bool, # Make the Pod if it is missing
+):
+    "The engine's Pod, opened; an error has no frames of the engine"
+    from pymemri.engine.pod import Pod
+    try: return Pod(owner, key, home=home, create=create)
+    except PodError as e: error = e
+    error.__context__ = error.__cause__ = None
+    raise error.with_traceback(None)
+
 # %% ../../nbs/pod/api.ipynb #d8e7a9c4
 def open_pod(
     owner:str, # Owner key
@@ -69,12 +83,11 @@ def open_pod(
     temporary:bool=False,    # Make it a temporary one, if it has to be made
 ):
     "The engine's Pod of this owner, and the temporary folder it stands in or None. WrongKey if `key` does not open it"
-    from pymemri.engine.pod import Pod
-    try: return Pod(owner, key, home=home, create=False), None
+    try: return opened(home, owner, key, create=False), None
     except NotFound: pass
     held = find_temporary(owner, home)
     if held is None and temporary: held = make_temporary(owner, home)
-    pod = Pod(owner, key, home=held.folder if held else home)
+    pod = opened(held.folder if held else home, owner, key, create=True)
     if held: held.users.add(pod)
     return pod, held
 
