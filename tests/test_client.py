@@ -373,6 +373,15 @@ def test_photos_and_files(make):
     with pytest.raises(NotFound, match='no file attached'): client.get_photo(bare.id)
 
 
+def test_the_same_bytes_twice(make):
+    client, data = make(), Photo.from_np(np.ones((4, 5), dtype=np.uint8)).data
+    photos = [Photo.from_bytes(data) for _ in range(2)]
+    for p in photos: assert client.create_photo(p, asyncFlag=False)
+    for p in photos: assert make().get_photo(p.id).data == data
+    client.purge([photos[0], photos[0].file[0]])
+    assert make().get_photo(photos[1].id).data == data
+
+
 def test_large_files_are_streamed(make, tmp_path):
     import hashlib
     client, path = make(), tmp_path / 'film'
@@ -511,6 +520,9 @@ def test_purge_and_delete_all(make):
     assert client.purge([dogs[0], dogs[1].id]) == 2 and not client.exists(dogs[0].id) and not client.local_db.contains(dogs[0])
     assert client.purge({'type': 'Dog', 'age': 2}) == 1
     assert [d.id for d in client.get_all_items()] == [dogs[3].id]
+    alice = Person(firstName='Alice')
+    client.bulk_action([alice], create_edges=[Edge(dogs[3], alice, 'friend')])
+    assert client.purge([alice]) == 1 and dogs[3].friend == [] and client.get_edges(dogs[3].id) == []
     assert client.integrity_check() == []
     client.vacuum()
     client.delete_all()
@@ -615,6 +627,21 @@ def test_many_threads_on_one_client(make):
     assert errors == [] and client.count({'type': 'Dog'}) == 60
 
 
+def test_threads_that_read_the_same_get_the_same_objects(make):
+    client, seen = make(), []
+    client.bulk_action([Dog(f'd{i}', i) for i in range(50)])
+    for _ in range(3):
+        client.reset_local_db()
+        found, start = [], threading.Barrier(4)
+        def work():
+            start.wait()
+            found.append(list(client.search({'type': 'Dog'})))
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for t in threads: t.start()
+        for t in threads: t.join()
+        assert len(found) == 4 and all(a is b for other in found[1:] for a, b in zip(found[0], other))
+
+
 # ---- temporary Pods ----
 
 def run(program, *args, **kw):
@@ -650,6 +677,28 @@ def test_a_killed_process_leaves_a_temporary_pod_that_is_swept(tmp_path):
     assert out.returncode == -signal.SIGKILL and len(pods(tmp_path)[1]) == 1
     out = run('c = PodClient(); print(len([f for f in os.listdir(os.environ["PYMEMRI_HOME"] + "/temporary") if "-" in f]))', home=tmp_path)
     assert out.stdout.strip() == '1' and pods(tmp_path) == ([], [])
+
+
+def test_a_temporary_pod_stays_while_somebody_uses_it(tmp_path):
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYMEMRI_HOME': str(tmp_path)}
+    start = lambda p, *a: subprocess.Popen([sys.executable, '-c', 'from pymemri.pod.client import *; import sys\n' + p, *a], env=env, text=True,
+                                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    maker = start('c = PodClient(); c.create(Dog("x", id="dog-0001")); print(str(c.database_key), str(c.owner_key), flush=True); sys.stdin.read()')
+    keys = maker.stdout.readline().split()
+    guest = start('c = PodClient(database_key=sys.argv[1], owner_key=sys.argv[2]); print(c.get("dog-0001").name, flush=True); sys.stdin.read(); '
+                  'c.create(Dog("y")); c.reset_local_db(); print(c.count({"type": "Dog"}))', *keys)
+    assert guest.stdout.readline() == 'x\n'
+    maker.communicate('')
+    assert len(pods(tmp_path)[1]) == 1                        # the guest still needs it
+    assert guest.communicate('')[0] == '2\n' and pods(tmp_path) == ([], [])
+
+
+def test_many_temporary_pods_at_once(tmp_path):
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYMEMRI_HOME': str(tmp_path)}
+    program = ('from pymemri.pod.client import *\nfor i in range(3):\n    with PodClient(register_base_schema=False) as c: c.create(Dog("x", id="dog-0001")); '
+               'c.reset_local_db(); assert c.get("dog-0001").name == "x"\nprint("fine")')
+    running = [subprocess.Popen([sys.executable, '-c', program], env=env, text=True, stdout=subprocess.PIPE) for _ in range(6)]
+    assert [p.communicate(timeout=120)[0] for p in running] == ['fine\n'] * 6 and pods(tmp_path) == ([], [])
 
 
 def test_stored_keys_keep_a_temporary_pod(tmp_path):

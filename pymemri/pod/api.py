@@ -105,11 +105,21 @@ class LocalRoad:
         "What the Pod answers to one of its operations"
         if op not in V4 | V5: raise Invalid(f'a Pod has no operation {op!r}')
         return getattr(self.pod, op)() if op in BARE else getattr(self.pod, op)(payload)
-    def version(self)->dict: return {'cargo': __version__, 'git_describe': None}
-    def upload(self, data:BinaryIO, size:int, sha:str): return self.pod.upload_file({'sha256': sha}, data)
-    def download(self, sha:str)->Iterator[bytes]: return iter(self.pod.open_file({'sha256': sha}))
-    def speaks_v5(self)->bool: return True
-    def close(self): self.pod.close()
+    def version(self)->dict:
+        "The version of this library"
+        return {'cargo': __version__, 'git_describe': None}
+    def upload(self, data:BinaryIO, size:int, sha:str)->dict:
+        "Store a file"
+        return self.pod.upload_file({'sha256': sha}, data)
+    def download(self, sha:str)->Iterator[bytes]:
+        "The pieces of a file"
+        return iter(self.pod.open_file({'sha256': sha}))
+    def speaks_v5(self)->bool:
+        "Whether the Pod knows our additions; it does"
+        return True
+    def close(self):
+        "Let go of the Pod"
+        self.pod.close()
 
 # %% ../../nbs/pod/api.ipynb #c2b7de90
 def parse_address(
@@ -249,7 +259,9 @@ class HttpRoad:
         self.wire, self.v5, self._owner, self._auth = version, None, owner, auth
         self.connections = Connections(scheme, host, port, answer=timeout)
     def __repr__(self): return self.address
-    def close(self): self.connections.close()
+    def close(self):
+        "Close the connections"
+        self.connections.close()
 
 # %% ../../nbs/pod/api.ipynb #e3bdf9b3
 @patch
@@ -334,6 +346,7 @@ def _upload(self:HttpRoad, data:BinaryIO, size:int, sha:str)->Reply:
     else: path = f'{self.wire}/{owner}/upload_file_b/{quote(auth, safe="")}/{sha}'
     return exchange(self.connections, ('POST', f'{self.prefix}/{path}', data, head))
 
+# %% ../../nbs/pod/api.ipynb #25fa2f69
 @patch
 def upload(self:HttpRoad, data:BinaryIO, size:int, sha:str):
     "Send the `size` bytes of a file"
@@ -404,14 +417,9 @@ class PodAPI:
             self.road = HttpRoad(url, owner_key, auth, version, timeout)
         if verbose: print('Succesfully connected to pod' if self.test_connection() else 'Could not connect to the Pod')
     def __repr__(self): return f'PodAPI({self.road or "not open"})'
-    def close(self): self.road.close()
-    def test_connection(self)->bool:
-        "Whether the Pod can be reached"
-        return isinstance(self.road, LocalRoad) or self.road.answers()
-    @property
-    def pod_version(self)->dict:
-        "What the Pod says about itself: `cargo` is its version"
-        return self.road.version()
+    def close(self):
+        "Let go of the Pod"
+        self.road.close()
     def get_item(self, id:str)->list[dict]:
         "A list with the item, or an empty one"
         return self.road.call('get_item', id)
@@ -424,6 +432,17 @@ class PodAPI:
     def delete_item(self, id:str)->dict:
         "Mark an item as deleted"
         return self.road.call('delete_item', id)
+
+# %% ../../nbs/pod/api.ipynb #e340e3dc
+@patch
+def test_connection(self:PodAPI)->bool:
+    "Whether the Pod can be reached"
+    return isinstance(self.road, LocalRoad) or self.road.answers()
+
+@patch(as_prop=True)
+def pod_version(self:PodAPI)->dict:
+    "What the Pod says about itself: `cargo` is its version"
+    return self.road.version()
 
 # %% ../../nbs/pod/api.ipynb #0163956d
 @patch

@@ -106,16 +106,17 @@ class DB:
     def add(self, node:Item):
         "Put an item in. Conflict if another object stands there for its id, Invalid if it has none"
         if node.id is None: raise Invalid(f'{node} has no id yet')
-        if self.nodes.setdefault(node.id, node) is not node: raise Conflict(f'{node} is in the local store already, as another object; `merge` unites the two')
+        if self.nodes.setdefault(node.id, node) is not node:
+            raise Conflict(f'{node} is in the local store already, as another object; `merge` unites the two')
     def merge(
         self,
         node:Item, # As the Pod sent it, or made here
         priority:Priority|str=Priority.local, # Who wins a conflict
     )->Item: # The object that stands for it
         "Put an item in, or unite it with the object that stands there. ValueError if the two are of different types"
-        mine = self.nodes.get(node.id)
-        if mine is None: self.add(node)
-        if mine is None or mine is node: return node
+        if node.id is None: raise Invalid(f'{node} has no id yet')
+        mine = self.nodes.setdefault(node.id, node)
+        if mine is node: return node
         if type(mine) is not type(node): raise SyncConflict(f'{mine} is in the local store, and is no {type(node).__name__}')
         if node._in_pod: merge_properties(mine, node, Priority(priority))
         else:

@@ -8,7 +8,7 @@ __all__ = ['PYMEMRI_FOLDER', 'POD_KEYS_FOLDER', 'POD_KEYS_FILENAME', 'POD_KEYS_F
            'store_keys_cli']
 
 # %% ../../nbs/pod/keys.ipynb #8a0e06ae
-import argparse, json, os, secrets, sys, tempfile, time
+import argparse, json, os, secrets, sys, time
 from pathlib import Path
 from ..core import Conflict, NotFound, PodError, home_folder, private_folder
 
