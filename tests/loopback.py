@@ -62,6 +62,8 @@ class Loopback(ThreadingHTTPServer):
         self.home, self.wires, self.pods, self.seen, self.lock = home, wires, {}, [], threading.Lock()
         self.url = f'http://127.0.0.1:{self.server_port}'
 
+    def handle_error(self, *args): pass  # a client that hung up
+
     def __enter__(self):
         threading.Thread(target=self.serve_forever, args=(.05,), daemon=True).start()
         return self

@@ -250,6 +250,12 @@ def test_search_has_the_engine_s_language(kennel, query, ids):
     assert [int(d.id[-4:]) for d in kennel.search({'type': 'Dog', **query})] == ids
 
 
+def test_full_text_results_have_a_snippet(client):
+    client.create(EmailMessage(content='minutes of the conference in Utrecht, and what was said'))
+    found = client.search({'_text': 'conference'})
+    assert len(found) == 1 and 'conference' in found[0]._snippet and '_snippet' not in found[0].to_json()
+
+
 def test_search_rules(kennel, make):
     ids = ['dog-0007', 'missing', 'dog-0002', 'dog-0007']
     assert [d.id for d in kennel.search({'ids': ids})][:2] == ['dog-0007', 'dog-0002']
@@ -583,6 +589,29 @@ def test_nobody_there_is_an_error_that_names_the_way_out():
     shown = all_shown(e.value)
     assert KEYS['database_key'] not in shown and KEYS['owner_key'] not in shown
     with pytest.raises(Invalid, match='http://localhost:3030'): PodClient(url='localhost:3030')
+
+
+def test_a_server_that_never_answers_or_has_a_strange_certificate(tmp_path):
+    from pymemri.pod.api import PodAPI
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        s.listen()
+        with pytest.raises(Unavailable, match='in time'): PodAPI('key', 'key', f'http://127.0.0.1:{s.getsockname()[1]}', timeout=.2).get_item('dog-0001')
+    x509, crypto = pytest.importorskip('cryptography.x509'), pytest.importorskip('cryptography.hazmat.primitives.asymmetric.ec')
+    from cryptography.hazmat.primitives import hashes, serialization
+    import ssl
+    key, name = crypto.generate_private_key(crypto.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, 'localhost')])
+    now = datetime.now(timezone.utc)
+    cert = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1) \
+        .not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1)).add_extension(x509.SubjectAlternativeName([x509.DNSName('localhost')]), False).sign(key, hashes.SHA256())
+    pem = tmp_path / 'pem'
+    pem.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()) + cert.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with Loopback(tmp_path) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        with pytest.raises(Unavailable, match='not trusted'): PodClient(url=server.url.replace('http:', 'https:').replace('127.0.0.1', 'localhost'), **KEYS)
+        assert server.seen == []
 
 
 def test_a_pod_that_dies_and_comes_back(tmp_path):

@@ -187,7 +187,6 @@ def _lacking(self:PodClient, items:Iterable[ItemBase|type])->list[dict]:
         if cls is not item: cls.learn(item)
         for r in schema_records(cls):
             if not is_known(r, self._types_in_pod()): records[tuple(r.values())] = r
-        if not cls._open and all(n in cls._types for n in cls.properties): self._complete.add(cls)
     return list(records.values())
 
 @patch
@@ -201,6 +200,7 @@ def _learned(self:PodClient, records:list[dict], items:Iterable[ItemBase|type]):
         cls = item if isinstance(item, type) else type(item)
         there = self.registered_classes.get(cls.__name__)
         if there is None or there is getattr(built_in, cls.__name__, None): self.registered_classes[cls.__name__] = cls
+        if not cls._open and all(n in cls._types for n in cls.properties): self._complete.add(cls)
 
 # %% ../../nbs/pod/client.ipynb #bef27a43
 @patch
@@ -213,7 +213,7 @@ def add_to_schema(
         cls = item if isinstance(item, type) else type(item)
         if not issubclass(cls, ItemBase): raise Invalid(f'{cls.__name__} is no type of item; derive it from `Item`')
         if cls is item: cls.get_property_types()
-    self._complete -= {item if isinstance(item, type) else type(item) for item in items}
+    self._known, self._complete = None, set() # another program may have emptied the Pod
     self._register(items)
     self.registered_classes |= {cls.__name__: cls for cls in (i if isinstance(i, type) else type(i) for i in items)}
     return True
@@ -221,11 +221,7 @@ def add_to_schema(
 @patch
 def _register(self:PodClient, items:Iterable[ItemBase|type]):
     "Send the definitions that the Pod lacks"
-    if records := self._lacking(items):
-        try: self.api.bulk(create_items=records)
-        except PodError:
-            self._complete -= {item if isinstance(item, type) else type(item) for item in items}
-            raise
+    if records := self._lacking(items): self.api.bulk(create_items=records)
     self._learned(records, items)
 
 @patch
@@ -499,11 +495,10 @@ def bulk_action(
     create, update, edges, delete = (list(dict.fromkeys(x or ())) for x in (create_items, update_items, create_edges, delete_items))
     records, parts = self._lacking(create + update), self._plan(create, update, edges, delete, partial_update)
     done, batches = 0, self._batches(parts, records)
-    with self._bar('bulk', len(parts), quiet=self.api.road.local or len(parts) < 1000) as tick:
+    with self._bar('bulk', len(parts), quiet=self.api.road.local or len(parts) < 20) as tick:
         for some, first in batches:
             try: self._send_batch(some, first)
             except PodError as e:
-                self._complete -= {type(item) for item in create + update}
                 if done: e.add_note(f'{done} of {len(parts)} parts of the bulk were written before this')
                 raise
             if not done: self._learned(records, create + update)
