@@ -1,55 +1,76 @@
-# Everything starts from the notebooks in nbs/.  `make help` lists the targets.
-PYTHON ?= python
-LIB    := pymemri
-TEXT   := _text
-LIMIT  ?= 900
-NBS    := $(shell find nbs -name '*.ipynb' -not -path '*/[._]*' | sort)
+# Everything starts from the notebooks in nbs/. `make help` lists the targets.
+# `make demo` and `make test` need only make and Python 3.11 to 3.13: the first one to run makes .venv with pinned packages.
 
-.PHONY: help setup lib test slow run docs check sync text untext dist tidy
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.stamp
+NBS    := $(shell find nbs -name '*.ipynb' -not -path '*/[._]*' | sort)
+TEXT   := _text
+GIVEN  := $(PYTHON)
+PATH0  := $(PATH)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV POD_ADDRESS
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lib docs run bench text untext sync dist tidy
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' Makefile
 
-setup: ## install the package and its tools here, with known versions
-	$(PYTHON) -m pip install -c tools/constraints.txt -e '.[dev]'
+demo: $(STAMP) ## photographs into an encrypted Pod, and back: make demo [DIR=~/Pictures]
+	@$(BIN)/pymemri demo $(if $(filter command,$(firstword $(origin DIR))),--folder "$$DIR")
 
-lib: ## notebooks -> pymemri/ (from scratch, so that no module outlives its notebook)
-	@find $(LIB) -name '*.py' -delete 2>/dev/null; mkdir -p $(LIB)
-	nbdev_export
-	nbdev_clean
+test: check ## all that must hold: what check does, then pytest
+	@$(BIN)/python -m pytest tests
 
-test: lib ## run every notebook's tests, then import every module as a user would
-	timeout $(LIMIT) nbdev_test
-	$(PYTHON) -c "import importlib, pkgutil, $(LIB) as p; ms = [m.name for m in pkgutil.walk_packages(p.__path__, p.__name__ + '.')]; [importlib.import_module(m) for m in ms]; print(len(ms), 'modules import')"
+check: $(STAMP) ## is all that is stored what the notebooks give? export, outputs, docs/, README.md
+	@$(BIN)/python tools/export.py --check
+	@$(BIN)/python tools/exec_nbs.py --check
+	@$(BIN)/python tools/docs/build.py --check
 
-slow: lib ## the tests that need time or a Pod, too
-	timeout $(LIMIT) nbdev_test --flags 'slow pod'
+lib: $(STAMP) ## notebooks -> pymemri/
+	@$(BIN)/python tools/export.py
 
-run: lib ## run the notebooks in place, so that their outputs are fresh
-	$(PYTHON) tools/exec_nbs.py
+run: lib ## run the notebooks in place, so that their outputs are fresh: make run [NB=nbs/core.ipynb]
+	@$(BIN)/python tools/exec_nbs.py $(NB)
 
-docs: lib ## docs/ and README.md (no network, no Quarto)
-	$(PYTHON) tools/docs/build.py
+docs: lib ## docs/ and README.md, from the outputs that are stored
+	@$(BIN)/python tools/docs/build.py
 
-check: test ## what CI runs: is all that is stored what the notebooks give?
-	@test -z "$$(git status --porcelain -- nbs $(LIB))" || { git status --short -- nbs $(LIB); git --no-pager diff --stat -- nbs $(LIB); echo 'run `make lib` and commit'; exit 1; }
-	$(PYTHON) tools/exec_nbs.py --check
-	$(PYTHON) tools/docs/build.py --check
+bench: $(STAMP) ## measure the Pod against its goals: make bench [ITEMS="10000 100000"]
+	@$(BIN)/python bench/pod.py $(if $(ITEMS),--items $(ITEMS))
 
-sync: ## small edits made in pymemri/*.py -> back into the notebooks
-	nbdev_update
-	nbdev_clean
+text: $(STAMP) ## notebooks -> _text/*.py, to read and edit as text
+	@for f in $(NBS); do t=$(TEXT)/$${f#nbs/}; t=$${t%.ipynb}.py; mkdir -p $$(dirname $$t); \
+	  $(BIN)/jupytext -q --to py:percent --output $$t $$f || exit 1; done; echo $(words $(NBS)) notebooks in $(TEXT)/
 
-text: ## notebooks -> _text/*.py, to read and edit as text
-	@for f in $(NBS); do t=$(TEXT)/$${f#nbs/}; t=$${t%.ipynb}.py; mkdir -p $$(dirname $$t); jupytext -q --to py:percent --output $$t $$f; done; echo $(words $(NBS)) notebooks in $(TEXT)/
-
-untext: ## _text/*.py -> notebooks; ids and outputs stay
+untext: $(STAMP) ## _text/*.py -> notebooks; ids and outputs stay
 	@find $(TEXT) -name '*.py' | sort | while read t; do f=nbs/$${t#$(TEXT)/}; f=$${f%.py}.ipynb; mkdir -p $$(dirname $$f); \
-	  if [ -e $$f ]; then jupytext -q --update --to ipynb --output $$f $$t; else jupytext -q --set-kernel python3 --to ipynb --output $$f $$t; fi; done
-	nbdev_clean
+	  if [ -e $$f ]; then $(BIN)/jupytext -q --update --to ipynb --output $$f $$t; \
+	  else $(BIN)/jupytext -q --set-kernel python3 --to ipynb --output $$f $$t; fi || exit 1; done
+	@$(BIN)/nbdev_clean
 
-dist: lib ## wheel and sdist
-	$(PYTHON) -m build
+sync: $(STAMP) ## small edits made in pymemri/*.py -> back into the notebooks
+	@$(BIN)/nbdev_update
+	@$(BIN)/nbdev_clean
 
-tidy: ## remove what can be made again
-	rm -rf _proc _build $(TEXT) build dist *.egg-info
+dist: $(STAMP) ## wheel and sdist, in dist/
+	@$(BIN)/python -m build --no-isolation
+
+tidy: ## remove what can be made again, .venv too
+	rm -rf _proc _build $(TEXT) build dist *.egg-info .pytest_cache .hypothesis $(VENV)
+
+# One Python environment for all of it, made again when the pins or the requirements change.
+$(STAMP): settings.ini tools/constraints.txt setup.py
+	@export PATH='$(PATH0)'; ok='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; found=; \
+	for p in $(or $(GIVEN),python3 python3.13 python3.12 python3.11 python); do \
+	  if $$p -c "$$ok" 2>/dev/null; then found=$$p; break; fi; done; \
+	if [ -z "$$found" ]; then echo "pymemri needs Python 3.11, 3.12 or 3.13, and $(or $(GIVEN),python3) is" \
+	  "$$($(or $(GIVEN),python3) -V 2>&1 | head -n 1). Name another one: make $(or $(firstword $(MAKECMDGOALS)),test) PYTHON=/path/to/python3.12" >&2; exit 1; fi; \
+	rm -rf $(VENV); echo "making $(VENV) with $$($$found -V) (once, about a minute)"; \
+	$$found -m venv $(VENV) || { echo "this Python cannot make environments; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install -qq -c tools/constraints.txt pip setuptools wheel
+	@$(BIN)/python -m pip install -qq --no-build-isolation -c tools/constraints.txt -e '.[dev]'
+	@touch $@

@@ -20,9 +20,11 @@ setup(
     url=cfg["git_url"],
     keywords=cfg["keywords"].split(),
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=["Programming Language :: Python :: 3." + minor for minor in ("11", "12", "13")] + ["Typing :: Typed"],
     python_requires=">=" + cfg["min_python"],
     packages=find_packages(include=[cfg["lib_name"], cfg["lib_name"] + ".*"]),
-    include_package_data=True,
+    package_data={cfg["lib_name"]: ["py.typed", "**/*.json", "**/*.css", "**/*.js", "**/*.html", "**/*.svg"]},
     install_requires=cfg.get("requirements", "").split(),
     extras_require={"dev": cfg.get("dev_requirements", "").split()},
     entry_points={

@@ -7,8 +7,10 @@
 
 Cells marked `#| eval: false`, or with one of settings.ini's tst_flags, are not run and keep
 the outputs they have.  Everything else is what a person gets from "Restart and run all".
+Each notebook has a home, a Pod folder and a temporary folder of its own, which go when it ends: the real
+ones are never touched, and settings of the person who runs it (POD_ADDRESS, matplotlibrc, …) have no effect.
 """
-import argparse, difflib, os, re, sys, time
+import argparse, difflib, os, re, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +24,8 @@ from nbdev.process import extract_directives
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ENV = dict(IN_TEST="1", PYTHONHASHSEED="0", TZ="UTC", LC_ALL="C.UTF-8", COLUMNS="88", SOURCE_DATE_EPOCH="0",
-           PYDEVD_DISABLE_FILE_VALIDATION="1")
+           PYDEVD_DISABLE_FILE_VALIDATION="1", JUPYTER_PREFER_ENV_PATH="1")
+UNSET = re.compile(r"POD_|PYMEMRI_|XDG_|IPYTHON|JUPYTER_|MPL|PYTHON(PATH|STARTUP|WARNINGS|BREAKPOINT)$|PYTEST_|COVERAGE_|TQDM_")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -41,15 +44,24 @@ class _Cell(dict):
     def __init__(self, c): super().__init__(c); self.source = c["source"]
 
 
-def tidy(nb, root):
+def surroundings(scratch, name):
+    "The environment of one notebook: nothing of the person who runs it, all folders under `scratch`"
+    home = scratch / name
+    for d in (home, home / "tmp"): d.mkdir(mode=0o700)
+    path = os.pathsep.join(filter(None, [str(Path(get_config().config_path)), os.environ.get("PYTHONPATH")]))
+    return {**{k: v for k, v in os.environ.items() if not UNSET.match(k)}, **ENV, "PYTHONPATH": path, "HOME": str(home), "USERPROFILE": str(home),
+            "PYMEMRI_HOME": str(home / ".pymemri"), "TMPDIR": str(home / "tmp"), "IPYTHONDIR": str(home / ".ipython"),
+            "JUPYTER_RUNTIME_DIR": str(scratch), "MPLCONFIGDIR": str(scratch / "mpl")}
+
+
+def tidy(nb, root, home):
     "Remove from `nb` what would differ between two runs or two machines"
     cfg = get_config()
     clean_nb(nb, allowed_metadata_keys=cfg.allowed_metadata_keys.split(),
              allowed_cell_metadata_keys=cfg.allowed_cell_metadata_keys.split(), clean_ids=cfg.clean_ids)
     nb["metadata"].pop("widgets", None)  # random model ids; the static fallback is in text/html
-    home = str(Path.home())
     def text(s):
-        for a, b in ((str(root), "."), (home, "~")):
+        for a, b in ((str(root), "."), (f"{home}/tmp", "/tmp"), (str(home), "~"), (str(Path.home()), "~")):
             if len(a) > 1: s = s.replace(a, b)
         return re.sub(r"ipykernel_\d+/\d+\.py", "ipykernel.py", s)
     for c in nb["cells"]:
@@ -73,17 +85,17 @@ def tidy(nb, root):
     return nb
 
 
-def run(path, root, args):
-    t = time.time()
+def run(path, root, scratch, args):
+    t, name = time.time(), path.relative_to(root).with_suffix("").as_posix().replace("/", "-")
     old = path.read_text(encoding="utf-8")
     nb = nbformat.reads(old, as_version=4)
     client = Client(nb, timeout=args.timeout, kernel_name="python3", record_timing=False, extra_arguments=["--log-level=40"],
                     resources={"metadata": {"path": str(path.parent)}}, allow_errors=False)
     client.skip_flags = set(get_config().tst_flags.split()) - set(args.flags.split())
-    try: client.execute(env={**os.environ, **ENV})
+    try: client.execute(env=surroundings(scratch, name))
     except CellExecutionError as e: return path, time.time() - t, f"failed: {ANSI.sub('', str(e))}"
     except Exception as e: return path, time.time() - t, f"failed: {type(e).__name__}: {e}"
-    new = nbformat.writes(tidy(nb, root)) + "\n"
+    new = nbformat.writes(tidy(nb, root, scratch / name)) + "\n"
     if new == old: return path, time.time() - t, None
     if args.check:
         d = difflib.unified_diff(old.splitlines(), new.splitlines(), "stored", "new run", lineterm="", n=1)
@@ -103,8 +115,13 @@ def main():
     root = Path(get_config().config_path).resolve()
     files = [f.resolve() for f in args.notebooks] or [Path(f).resolve() for f in nbglob(as_path=True).sorted()]
     bad = 0
-    with ThreadPoolExecutor(args.jobs) as pool:
-        for path, secs, err in pool.map(lambda f: run(f, root, args), files):
+    with tempfile.TemporaryDirectory(prefix="nbs", ignore_cleanup_errors=True) as scratch, ThreadPoolExecutor(args.jobs) as pool:
+        scratch = Path(scratch).resolve()
+        os.environ["JUPYTER_RUNTIME_DIR"] = str(scratch)  # where this process puts what tells it the kernel's ports
+        if any("matplotlib" in f.read_text(encoding="utf-8") for f in files):  # its font cache: once, and not as a warning in some notebook
+            subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], stderr=subprocess.DEVNULL,
+                           env={**os.environ, "MPLCONFIGDIR": str(scratch / "mpl")})
+        for path, secs, err in pool.map(lambda f: run(f, root, scratch, args), files):
             print(f"{'FAIL' if err else 'ok  '} {path.relative_to(root)} ({secs:.1f}s)" + (f"\n{err}" if err else ""), flush=True)
             bad += bool(err)
     print(f"{len(files) - bad} of {len(files)} notebooks ran clean")

@@ -20,7 +20,8 @@ def hasher(
 ):
     "A new running digest with `update` and `hexdigest`; an unknown algorithm is `Invalid`"
     if algorithm in DIGITS: return hashlib.new(algorithm, usedforsecurity=algorithm != 'sha1')
-    raise Invalid(f'no digest {str(algorithm)[:20]!r} in refs; there are {", ".join(DIGITS)}{nearest(str(algorithm), DIGITS)}')
+    name = str(algorithm)[:20]
+    raise Invalid(f'no digest {name!r} in refs; there are {", ".join(DIGITS)}{nearest(name, DIGITS)}')
 
 # %% ../../nbs/blobs/ref.ipynb #8eda4710
 def ref_of(
@@ -62,8 +63,8 @@ def verified(
     ref:Ref,
     parts:Iterable[bytes], # The blob, cut anywhere
 )->Iterator[bytes]:
-    """`parts` as they come, digested on the way; `Damaged` if in the end they are not what `ref` names. The last part is held
-    back until that is known, so a blob in one part is checked before a byte of it is seen"""
+    """`parts` as they come, digested on the way; `Damaged` if in the end they are not what `ref` names. The last
+    part is held back until that is known, so a blob in one part is checked before a byte of it is seen"""
     algorithm,digits = parse_ref(ref)
     return _verified(ref, hasher(algorithm), digits, parts)
 

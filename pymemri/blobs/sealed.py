@@ -46,8 +46,10 @@ def put_sealed(
     sha256:str|None=None, # Hex digest that the plaintext must have
 )->Sealed:
     "Seal `data` into `inner` under a new random key. `Invalid`, and nothing kept, if `sha256` is given and differs"
-    *found,plain = _put(inner, data, 'sha256', f'sha256-{sha256}' if sha256 else None)
-    return Sealed(*found, plain.removeprefix('sha256-'))
+    claim = None if sha256 is None else f'sha256-{sha256}'
+    if claim: parse_ref(claim) # before anything is read
+    ref,key,size,plain = _put(inner, data, 'sha256', claim)
+    return Sealed(ref, key, size, plain.removeprefix('sha256-'))
 
 # %% ../../nbs/blobs/sealed.ipynb #8b6ebb5c
 def open_sealed(
@@ -56,8 +58,8 @@ def open_sealed(
     key:bytes|str, # Its key
     sha256:str,    # Hex digest of the plaintext
 )->Iterator[bytes]: # The plaintext, in parts of a chunk
-    """What `put_sealed` sealed. `NotFound` and `WrongKey` come at once; `Damaged` when the damage is reached, and the last part
-    only after the digest of the whole was found right"""
+    """What `put_sealed` sealed. `NotFound` and `WrongKey` come at once; `Damaged` when the damage is reached, and the
+    last part only after the digest of the whole was found right"""
     return verified(f'sha256-{sha256}', open_chunks(key, inner.open(ref)))
 
 # %% ../../nbs/blobs/sealed.ipynb #994da771
@@ -119,8 +121,8 @@ class _Index:
 
 # %% ../../nbs/blobs/sealed.ipynb #413b2bed
 class SealedBlobs:
-    """A store whose blobs are kept encrypted in another store, under one master key. Its first use reads all labels; asking for what is
-    not here lists the inner store"""
+    """A store whose blobs are kept encrypted in another store, under one master key. Its first use reads all labels;
+    asking for what is not here lists the inner store"""
     def __init__(
         self,
         inner:Blobs,            # Holds ciphertexts and labels, and serves this key alone

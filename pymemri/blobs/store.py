@@ -9,17 +9,17 @@ __all__ = ['Blobs', 'claimed', 'check_blobs', 'MemoryBlobs', 'DiskBlobs']
 import errno, io, os, re, secrets
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, Protocol
+from typing import Any, BinaryIO, Callable, Iterator, Protocol
 from ..core import Invalid, NotFound, PodError, private_folder
-from ..crypto import CHUNK, Source, pieces
+from ..crypto import CHUNK, Part, Source, pieces, stream
 from .ref import DIGITS, Ref, hasher, parse_ref, ref_of, verified
 
 # %% ../../nbs/blobs/store.ipynb #99762bf7
 class Blobs(Protocol):
     "What every blob store can do; assume nothing else"
     def put(self, data:Source, ref:Ref|None=None)->Ref:
-        """Keep `data` (bytes, a binary file, or an iterable of bytes) and return its name. If `ref` is given, bytes that it does not
-        name are `Invalid` and not kept. Putting a blob twice is harmless"""
+        """Keep `data` (bytes, a binary file, or an iterable of bytes) and return its name. If `ref` is given, bytes
+        that it does not name are `Invalid` and not kept. Putting a blob twice is harmless"""
         ...
     def get(self, ref:Ref)->bytes:
         "The bytes that `ref` names; `NotFound` or `Damaged`"
@@ -42,13 +42,13 @@ def claimed(
     data:Source,    # What is to be stored
     h,              # Running digest from `hasher`, which sees every byte
     ref:Ref|None,   # The name it must turn out to have, or None
-    size:int=CHUNK, # Bytes of a piece
-)->Iterator[bytes]:
-    "The pieces of `data`; `Invalid` at their end if they are not what `ref` names"
-    for part in pieces(data, size):
+)->Iterator[Part]:
+    "The parts of `data`, as they come; `Invalid` at their end if they are not what `ref` names"
+    for part in stream(data):
         h.update(part)
         yield part
-    if ref and h.hexdigest() != parse_ref(ref)[1]: raise Invalid(f'these bytes are not {ref}: their {h.name} is {h.hexdigest()}')
+    if ref and h.hexdigest() != parse_ref(ref)[1]:
+        raise Invalid(f'these bytes are not {ref}: their {h.name} is {h.hexdigest()}')
 
 # %% ../../nbs/blobs/store.ipynb #411b1c42
 def check_blobs(
@@ -79,7 +79,7 @@ def _check_claims(s:Blobs):
         _fails(Invalid, lambda: s.put([bytes(CHUNK), b'other'], ref_of(b'x', algorithm)))
     assert len(list(s.refs())) == 3, 'refused bytes were kept'
 
-def _fails(error:type, f:Callable):
+def _fails(error:type[Exception], f:Callable):
     "`f()` must raise `error`"
     try: f()
     except error: return
@@ -119,8 +119,8 @@ def _check_failing(s:Blobs):
         yield bytes(CHUNK + 1)
         raise KeyError('the network went away')
     _fails(KeyError, lambda: s.put(source()))
-    _fails(Invalid, lambda: s.put('text'))
-    _fails(Invalid, lambda: s.put([1, 2]))
+    wrong:list[Any] = ['text', [1, 2], None, 7]
+    for data in wrong: _fails(Invalid, lambda: s.put(data))
     assert list(s.refs()) == [], 'half a blob was kept'
 
 # %% ../../nbs/blobs/store.ipynb #842e5c51
@@ -190,7 +190,7 @@ def _fresh(folder:Path)->tuple[BinaryIO,Path]:
     "A new file in `folder`, readable by its owner alone, and held"
     while True:
         path = folder/secrets.token_hex(8)
-        f = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'wb', buffering=0)
+        f = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'wb')
         if _lock(f) and os.fstat(f.fileno()).st_nlink: return f, path
         f.close()
 
@@ -211,15 +211,10 @@ def _told():
         if e.errno not in (errno.ENOSPC, errno.EDQUOT): raise
         raise PodError(507, 'the disk is full; the blob was not stored, and nothing of it is left') from e
 
-def _write(f:BinaryIO, part:bytes):
-    "All of `part`: an unbuffered file may take less at a time"
-    view = memoryview(part)
-    while len(view): view = view[f.write(view):]
-
 # %% ../../nbs/blobs/store.ipynb #ce9935ad
 def _keep(
     root:Path,             # The store's folder
-    parts:Iterator[bytes], # The blob; its end is reached only if all is well
+    parts:Iterator[Part],  # The blob; its end is reached only if all is well
     name:Callable[[], Ref],# Its name, asked for at the end
     synced:set[Path],      # Folders known to be on the disk; grows
 )->Ref:
@@ -229,7 +224,8 @@ def _keep(
         f,path = _fresh(new if new.is_dir() else _folder(root, 'new'))
         try:
             with f:
-                for part in parts: _write(f, part)
+                f.writelines(parts)
+                f.flush()
                 os.fsync(f.fileno())
                 to = root/_place(ref := name())
                 if to.parent not in synced or not to.parent.is_dir():
@@ -271,7 +267,7 @@ class DiskBlobs:
         _sweep(_folder(self.path, 'new'))
     def __repr__(self): return f'DiskBlobs({self.path.name!r})'
     def put(self, data:Source, ref:Ref|None=None)->Ref:
-        "Keep `data`, on the disk when this returns. `Invalid` if it is not what `ref` names; status 507 if the disk is full"
+        "Keep `data`, on the disk when this returns. `Invalid` if `ref` names others; status 507 if the disk is full"
         algorithm = self.algorithm if ref is None else parse_ref(ref)[0]
         parts = claimed(data, h := hasher(algorithm), ref)
         return _keep(self.path, parts, lambda: f'{algorithm}-{h.hexdigest()}', self._synced)

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms', 'in_utc', 'Edge', 'Edges', 'plain',
            'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'taken', 'read_annotations', 'joined',
-           'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Connected', 'json_value',
-           'init_takes', 'Portable', 'cell', 'shown', 'item_table', 'ItemBase', 'Item', 'items_table', 'ItemList']
+           'read_init', 'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Connected',
+           'json_value', 'Sendable', 'init_takes', 'Portable', 'cell', 'shown', 'item_table', 'ItemBase', 'Item',
+           'items_table', 'ItemList']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
 import inspect, sys, types
@@ -14,8 +15,8 @@ from collections import ChainMap
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from html import escape
-from typing import (Annotated, Any, ClassVar, ForwardRef, Generic, Iterable, Iterator, SupportsIndex, TypeVar, Union, TYPE_CHECKING,
-                    dataclass_transform, get_args, get_origin, overload)
+from typing import (Annotated, Any, ClassVar, ForwardRef, Generic, Iterable, Iterator, SupportsIndex, TypeVar, Union,
+                    TYPE_CHECKING, dataclass_transform, get_args, get_origin, overload)
 from ..core import Invalid, nearest, new_id
 if TYPE_CHECKING: from pymemri.data.schema import AuditItem, Label
 
@@ -35,7 +36,7 @@ def to_ms(
         span = when - EPOCH
         return (span.days * 86_400 + span.seconds) * 1000 + span.microseconds // 1000
     try: seconds = int(when.replace(microsecond=0).timestamp()) # whole seconds are exact in a float
-    except (OverflowError, ValueError, OSError) as e: raise Invalid(f'{when!r} has no place in local time: {e}') from None
+    except (OverflowError, ValueError, OSError): raise Invalid(f'{when!r} has no place in local time') from None
     return seconds * 1000 + when.microsecond // 1000
 
 # %% ../../nbs/data/item.ipynb #36dc8305
@@ -55,7 +56,8 @@ def in_utc(when:datetime)->datetime:
 # %% ../../nbs/data/item.ipynb #49db4e49
 class Edge:
     "An arrow called `_type` from `source` to `target`; `created` means that the Pod does not have it yet"
-    def __init__(self, source:Any, target:Any, _type:str, label:str|None=None, sequence:int|None=None, created:bool=False, reverse:bool=True):
+    def __init__(self, source:Any, target:Any, _type:str, label:str|None=None, sequence:int|None=None,
+                 created:bool=False, reverse:bool=True):
         self.source, self.target, self._type, self.label = source, target, _type, label
         self.sequence, self.created, self.reverse = sequence, created, reverse
     def __repr__(self): return f'{self.source} --{self._type}-> {self.target}'
@@ -80,7 +82,7 @@ class Edge:
 # %% ../../nbs/data/item.ipynb #68d019a4
 T = TypeVar('T')
 class Edges(Generic[T]):
-    'Arrows to items of type `T`: reads as a list of items. `Edges["A|B"]` may point to either type, plain `Edges` to any'
+    'Arrows to items of type `T`. `Edges["A|B"]` may point to either type, plain `Edges` to any'
     def __init__(self, name:str=''): self.name = name
     def __set_name__(self, cls, name): self.name = name
     def __repr__(self): return f'Edges({self.name!r})'
@@ -136,7 +138,8 @@ def edge_targets(annotation:Any)->list[str]|None: # None when it declares no edg
     "Names of the types behind `Edges[...]`"
     annotation = plain(annotation)
     if annotation is Edges: return ['Item']
-    if isinstance(annotation, type) and issubclass(annotation, Edges): annotation = getattr(annotation, '__orig_bases__')[0]
+    if isinstance(annotation, type) and issubclass(annotation, Edges):
+        annotation = getattr(annotation, '__orig_bases__')[0] # of `class ToFiles(Edges[File])`
     return target_names(get_args(annotation)[0]) if get_origin(annotation) is Edges else None
 
 # %% ../../nbs/data/item.ipynb #789fb544
@@ -170,18 +173,19 @@ def read_annotations(
     values, targets = {}, {}
     names = Names(dict(vars(cls)), where, vars(__import__('builtins')))
     for name, a in annotations.items():
+        me = f'{cls.__name__}.{name}'
         if name[0] == '_' or name in ('return', *cls.private) or (only is not None and name not in only): continue
         if isinstance(vars(cls).get(name), list): continue # `properties`, `edges` and the like, annotated
         try:
             a = plain(resolved(a, names))
             if get_origin(a) is ClassVar or a is ClassVar: continue
             to = edge_targets(a)
-        except Exception as e: raise TypeError(f'{cls.__name__}.{name}: cannot read the annotation {a!r}: {e}') from None
-        if taken(name): raise TypeError(f'{cls.__name__}.{name}: every item has something else called `{name}`; choose another name')
+        except Exception as e: raise TypeError(f'{me}: cannot read the annotation {a!r}: {e}') from None
+        if taken(name): raise TypeError(f'{me}: every item has something else called `{name}`; choose another name')
         if to is not None: targets[name] = to
         elif isinstance(a, type) and a in VALUE_TYPES: values[name] = a
         elif only is None or name in cls.properties:
-            raise TypeError(f'{cls.__name__}.{name}: a Pod stores {", ".join(t.__name__ for t in VALUE_TYPES)} '
+            raise TypeError(f'{me}: a Pod stores {", ".join(t.__name__ for t in VALUE_TYPES)} '
                             f'and Edges["SomeType"], not {getattr(a, "__name__", a)}')
     return values, targets
 
@@ -189,6 +193,13 @@ def read_annotations(
 def joined(*lists:Iterable[str])->list[str]:
     "All names, each once, in the order of their first appearance"
     return list(dict.fromkeys(n for o in lists for n in o))
+
+def read_init(cls:Any, init:Any, where:dict, declares:bool)->tuple[dict, dict, list[str]]:
+    "What the annotations of a hand-written `__init__` say, and what it takes by position"
+    hints = getattr(init, '__annotations__', {})
+    values, targets = read_annotations(cls, hints, where, cls.properties + cls.edges if declares else list(hints))
+    params = list(inspect.signature(init).parameters.values())[1:]
+    return values, targets, [p.name for p in params if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 # %% ../../nbs/data/item.ipynb #bf1b79a7
 @dataclass_transform()
@@ -210,16 +221,15 @@ class Declared:
         where, init = getattr(sys.modules.get(cls.__module__), '__dict__', {}), own.get('__init__')
         props, edges = (joined(*(getattr(b, k) for b in bases)) for k in ('properties', 'edges'))
         values, targets = read_annotations(cls, own.get('__annotations__', {}), where)
-        fields = [n for n in own.get('__annotations__', {}) if n in values or n in targets or n in own.get('private', ())]
+        field = {*values, *targets, *own.get('private', ())}
+        fields = [n for n in own.get('__annotations__', {}) if n in field]
         new_props = [n for n in joined(own.get('properties', ()), values) if n not in props]
         new_edges = [n for n in joined(own.get('edges', ()), targets) if n not in edges]
         cls.properties = [n for n in joined(props, new_props) if n not in new_edges]
         cls.edges = [n for n in joined(edges, new_edges) if n not in new_props]
         if init:
-            hints = getattr(init, '__annotations__', {})
-            v, t = read_annotations(cls, hints, where, cls.properties + cls.edges if new_props or fields else list(hints))
+            v, t, cls._positional = read_init(cls, init, where, bool(new_props or fields))
             values, targets = v | values, t | targets
-            cls._positional = [p.name for p in inspect.signature(init).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
         cls._open = not new_props and not fields and (bool(init) or any(b._open for b in bases))
         for k, more in (('_types', values), ('_targets', targets)):
             setattr(cls, k, {n: v for b in reversed(bases) for n, v in getattr(b, k).items()} | more)
@@ -241,7 +251,8 @@ def give_init(
     defaults = {n: None if n in cls.edges else vars(cls).get(n) for n in fields}
     names = cls._positional = joined(inherited, positional)
     def __init__(self, *args, **kwargs):
-        if len(args) > len(names): raise TypeError(f'{cls.__name__} takes at most {len(names)} values by position, not {len(args)}')
+        if len(args) > len(names):
+            raise TypeError(f'{cls.__name__} takes at most {len(names)} values by position, not {len(args)}')
         for n, v in zip(names, args):
             if n in kwargs: raise TypeError(f'{cls.__name__} got two values for `{n}`')
             kwargs[n] = v
@@ -281,7 +292,8 @@ class Typed(Declared):
         "Python types of all properties. `ValueError` if an old-style class leaves some without an annotation"
         names = [n for n in cls.properties if dates or n not in cls.DATE_PROPERTIES]
         if missing := [n for n in names if n not in cls._types]:
-            raise ValueError(f'Item {cls.__name__} has missing property annotations. Nobody knows the type of {", ".join(missing)}')
+            raise ValueError(f'Item {cls.__name__} has missing property annotations. '
+                             f'Nobody knows the type of {", ".join(missing)}')
         return {n: cls._types[n] for n in names}
     @classmethod
     def get_edge_types(cls)->dict[str, list[str]]:
@@ -381,39 +393,46 @@ def json_value(value:Any)->Any:
     "A value as a Pod takes it"
     return to_ms(value) if isinstance(value, datetime) else value
 
+class Sendable(Connected):
+    "Can leave Python as JSON"
+    def to_json(self,
+        dates:bool=True, # With the three dates that the Pod keeps
+    )->dict:
+        "The values that are not None, under their names in the Pod; moments as milliseconds; `type` names the class"
+        skip = self.private if dates else self.private + self.DATE_PROPERTIES
+        values = ((n, self.__dict__.get(n)) for n in self.get_property_names() if n not in skip)
+        return {pod_name(n): json_value(v) for n, v in values if v is not None} | {'type': type(self).__name__}
+    def changed_json(self)->dict:
+        "The changed properties alone, under their names in the Pod; None erases"
+        kept = ('id', 'dateCreated', 'dateServerModified')
+        return {pod_name(n): json_value(self.__dict__.get(n)) for n in self._original_properties if n not in kept}
+
+# %% ../../nbs/data/item.ipynb #2aab5f51
 @cache
 def init_takes(
     init:Any, # An `__init__`
 )->tuple[set[str]|None, dict[str, None]]: # Keywords that it takes, None for any; those it cannot do without, as None
     "What a constructor written by hand wants to be given"
     params = list(inspect.signature(init).parameters.values())[1:]
-    needed = {p.name: None for p in params if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    needed = {p.name: None for p in params if p.default is p.empty and p.kind in named}
     return None if any(p.kind is p.VAR_KEYWORD for p in params) else {p.name for p in params}, needed
 
-# %% ../../nbs/data/item.ipynb #2aab5f51
-class Portable(Connected):
-    "Can leave Python as JSON and come back"
-    def to_json(self,
-        dates:bool=True, # With the three dates that the Pod keeps
-    )->dict:
-        "The values that are not None, under their names in the Pod; moments as milliseconds; `type` is the name of the class"
-        names = [n for n in self.get_property_names() if n not in self.private and (dates or n not in self.DATE_PROPERTIES)]
-        return {pod_name(n): json_value(v) for n in names if (v := self.__dict__.get(n)) is not None} | {'type': type(self).__name__}
-    def changed_json(self)->dict:
-        "The changed properties alone, under their names in the Pod; None erases"
-        kept = ('id', 'dateCreated', 'dateServerModified')
-        return {pod_name(n): json_value(self.__dict__.get(n)) for n in self._original_properties if n not in kept}
+# %% ../../nbs/data/item.ipynb #daace22e
+class Portable(Sendable):
+    "Can come back from JSON"
     @classmethod
     def _values(cls, json:dict)->dict[str, Any]:
         "What `json` says about properties, under their names in Python"
-        def mine(n): return n in cls._types or n in cls.properties or n in cls._positional or (cls._open and n[:1].isalpha())
-        def other(n): return n in cls.edges or n in cls.private
+        def mine(n):
+            if n in cls.edges or n in cls.private: return False
+            return n in cls._types or n in cls.properties or n in cls._positional or (cls._open and n[:1].isalpha())
         named = (('type' if k == 'ownType' and k not in cls._types else k, v) for k, v in json.items() if k != 'type')
         return {n: from_ms(v) if cls._types.get(n) is datetime and type(v) is int else v
-                for n, v in named if mine(n) and not other(n)}
+                for n, v in named if mine(n)}
     @classmethod
     def from_json(cls, json:dict):
-        "An item with the values of `json`; unknown keys are ignored, and what is missing is None, whatever the class's default"
+        "An item with the values of `json`; unknown keys are ignored, missing ones None whatever the class's default"
         values, (taken, needed) = cls._values(json), init_takes(cls.__init__)
         given = needed | {n: None for n in cls._defaulted} | values
         item = cls(**{n: v for n, v in given.items() if taken is None or n in taken})
@@ -422,7 +441,7 @@ class Portable(Connected):
         return item
     @classmethod
     def from_pod(cls, json:dict):
-        "An item as a Pod sent it: nothing counts as changed, and a `from_json` of its own loses nothing that is declared"
+        "An item as a Pod sent it: nothing counts as changed, and a class's own `from_json` loses nothing"
         item = cls.from_json(json)
         for n, v in cls._values(json).items():
             if item.__dict__.get(n) is None: setattr(item, n, v)
@@ -445,10 +464,12 @@ def shown(item:Any, name:str, length:int=80)->str:
 # %% ../../nbs/data/item.ipynb #75f0bc44
 def item_table(item:Connected)->str:
     "An item as an HTML table of what is set, and of the items behind its edges"
-    rows = [(n, shown(item, n, 300)) for n in item.get_property_names() if n not in item.private and item.__dict__.get(n) is not None]
+    names = [n for n in item.get_property_names() if n not in item.private and item.__dict__.get(n) is not None]
+    rows = [(n, shown(item, n, 300)) for n in names]
     for n in item.get_all_edge_names():
         to = item.get_edges(n)
-        rows.append((f'{n} →', ', '.join(cell(e.target) for e in to[:5]) + (f' and {len(to) - 5} more' if len(to) > 5 else '')))
+        more = f' and {len(to) - 5} more' if len(to) > 5 else ''
+        rows.append((f'{n} →', ', '.join(cell(e.target) for e in to[:5]) + more))
     body = ''.join(f'<tr><th>{escape(n)}</th><td>{v}</td></tr>' for n, v in rows)
     return f'<table><caption>{cell(item)}</caption>{body}</table>'
 
@@ -458,8 +479,8 @@ class ItemBase(Portable):
     requires_client_ref:ClassVar[bool] = False # Whether a client leaves itself in `_client`
     def __init__(self, **kwargs):
         for n in kwargs:
-            known = type(self).properties + type(self).edges
-            raise TypeError(f'{type(self).__name__}.__init__() got an unexpected keyword argument {n!r}{nearest(n, known)}')
+            raise TypeError(f'{type(self).__name__}.__init__() got an unexpected keyword argument {n!r}'
+                            f'{nearest(n, self.properties + self.edges)}')
     def __post_init__(self):
         "Called when the constructor is done, as in a dataclass; a class may have its own"
     def __repr__(self): return f'{type(self).__name__} (#{self.__dict__.get("id")})'
@@ -516,7 +537,9 @@ def items_table(
 )->str:
     "Items as the rows of an HTML table; its columns are the properties that some of them have"
     some = items[:rows]
-    def filled(o): return [n for n in o.get_property_names() if n not in o.private and n not in o.DATE_PROPERTIES and o.__dict__.get(n) is not None]
+    def filled(o):
+        skip = o.private + o.DATE_PROPERTIES
+        return [n for n in o.get_property_names() if n not in skip and o.__dict__.get(n) is not None]
     names = sorted(joined(*(filled(o) for o in some)), key=lambda n: n == 'id')[:columns]
     head = ''.join(f'<th>{escape(n)}</th>' for n in ['', *names])
     def row(o): return f'<th>{cell(type(o).__name__)}</th>' + ''.join(f'<td>{shown(o, n)}</td>' for n in names)
@@ -526,11 +549,13 @@ def items_table(
 class ItemList(list[T]):
     "A list of items, such as the answer to a search: shown as a table, otherwise like any list"
     def __repr__(self):
-        kinds = ', '.join(f'{n}' for n in joined(type(o).__name__ for o in self))
-        return f'{len(self)} items' + (f' ({kinds}): ' if self else '') + ', '.join(map(repr, self[:3])) + (' …' if len(self) > 3 else '')
+        some = ', '.join(map(repr, self[:3]))
+        return f'{len(self)} items' + (f': {some}' if self else '') + (' …' if len(self) > 3 else '')
     def _repr_html_(self)->str: return items_table(self) if self else '<p>no items</p>'
     @overload
     def __getitem__(self, i:SupportsIndex, /)->T: ...
     @overload
     def __getitem__(self, i:slice, /)->'ItemList[T]': ...
-    def __getitem__(self, i, /): return ItemList(super().__getitem__(i)) if isinstance(i, slice) else super().__getitem__(i)
+    def __getitem__(self, i, /):
+        found = super().__getitem__(i)
+        return ItemList(found) if isinstance(i, slice) else found

@@ -54,7 +54,8 @@ def open_image(
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         try: im = Image.open(io.BytesIO(data), formats=[f for f in FORMATS if f in known_formats()])
-        except Image.DecompressionBombError: raise Invalid(f'this picture claims more pixels than the limit of {max_pixels}') from None
+        except Image.DecompressionBombError:
+            raise Invalid(f'this picture claims more pixels than the limit of {max_pixels}') from None
         except Exception as e: raise Invalid(f'this is not a picture that can be read ({type(e).__name__})') from None
     if im.width * im.height > max_pixels:
         raise Invalid(f'this picture claims {im.width} x {im.height} pixels, more than the limit of {max_pixels}')
@@ -79,17 +80,18 @@ def upright(im:Any)->Any:
 
 # %% ../../nbs/data/photo.ipynb #90e4294a
 def as_image(x:Any)->Any:
-    "A `PIL.Image` of an array `(height, width)` or `(height, width, channels)`; a PIL image stays as it is. `Invalid` for others"
+    "A `PIL.Image` of an array (height, width) or (height, width, channels); a PIL image stays as it is. Or `Invalid`"
     from PIL import Image
     import numpy as np
     if isinstance(x, Image.Image): return x
     x = np.asarray(x)
     if x.ndim == 3 and x.shape[2] == 1: x = x[..., 0]
-    if x.ndim not in (2, 3) or 0 in x.shape: raise Invalid(f'a picture needs rows of pixels; this array has the shape {x.shape}')
+    if x.ndim not in (2, 3) or 0 in x.shape:
+        raise Invalid(f'a picture needs rows of pixels; this array has the shape {x.shape}')
     try: return Image.fromarray(np.ascontiguousarray(x))
     except Exception:
-        raise Invalid(f'no picture can be made of an array of {x.dtype} with shape {x.shape}; give uint8, (height, width) or '
-                      '(height, width, 3)') from None
+        raise Invalid(f'no picture can be made of an array of {x.dtype} with shape {x.shape}; '
+                      'give uint8, (height, width) or (height, width, 3)') from None
 
 def encode_image(
     x:Any,                         # An array or a `PIL.Image`
@@ -151,7 +153,7 @@ def exif_tables(im:Any)->tuple[dict, dict]: # Entries by name, GPS entries by nu
 
 # %% ../../nbs/data/photo.ipynb #1d72865f
 def exif_facts(im:Any)->dict[str, Any]: # Property of `Photo` to value
-    "When, where and with what a picture was taken, as far as its EXIF tells; `exifData` has the readable entries as JSON"
+    "When, where and with what a picture was taken, as far as EXIF tells; `exifData` has the readable entries as JSON"
     by_name, gps = exif_tables(im)
     said = {k: v for k, raw in sorted(by_name.items()) if (v := exif_text(raw)) is not None}
     make, model = (str(said.get(k, '')) for k in ('Make', 'Model'))
@@ -175,8 +177,9 @@ class Thumbnails(list):
     )->Any:
         "A small copy, never larger than the picture, without anything that the camera wrote"
         im = self.photo.to_PIL()
-        if im.mode.startswith('I'): im = im.convert('I').point(lambda v: v * (1 / 256) + 0).convert('L') # 16 bits a pixel
-        if im.mode not in ('L', 'RGB', 'RGBA'): im = im.convert('RGBA' if 'transparency' in im.info or 'A' in im.mode else 'RGB')
+        if im.mode.startswith('I'): im = im.convert('I').point(lambda v: v * (1 / 256) + 0).convert('L') # 16 bits
+        clear = 'transparency' in im.info or 'A' in im.mode
+        if im.mode not in ('L', 'RGB', 'RGBA'): im = im.convert('RGBA' if clear else 'RGB')
         im.thumbnail((size, size) if isinstance(size, int) else size)
         im.info = {k: v for k, v in im.info.items() if k == 'icc_profile'}
         return encode_image(im, encoding) if encoding else im
@@ -187,7 +190,7 @@ class ThumbnailEdge(Edges[File]):
 
 # %% ../../nbs/data/photo.ipynb #01057803
 class PhotoFacts(MediaObject):
-    "What a Photo holds. `width` and `height` are in pixels, as seen; `mode` and `encoding` are Pillow's names, such as `RGB` and `JPEG`"
+    "What a Photo holds. `width` and `height` are in pixels, as seen; `mode` and `encoding` are Pillow's: `RGB`, `JPEG`"
     private = ['data', 'embedding', 'path']
     caption: str = unset
     exifData: str = unset
@@ -232,7 +235,7 @@ class Photo(PhotoFacts):
         im = upright(open_image(self.data, max_pixels))
         return im.convert(mode) if mode else im
     def to_np(self, mode:str|None=None)->Any:
-        "The pixels, (height, width) or (height, width, channels); of a GIF give `mode='RGB'`, or you get numbers of its palette"
+        "The pixels, (height, width) or (height, width, channels). A GIF gives palette numbers unless `mode='RGB'`"
         import numpy as np
         return np.array(self.to_PIL(mode))
     def show(self):
@@ -280,7 +283,8 @@ def show_images(
     from matplotlib import pyplot as plt
     if not images: return
     cols = min(cols, len(images))
-    fig, axes = plt.subplots(-(-len(images) // cols), cols, squeeze=False, figsize=(3 * cols, 3 * -(-len(images) // cols)))
+    rows = -(-len(images) // cols)
+    fig, axes = plt.subplots(rows, cols, squeeze=False, figsize=(3 * cols, 3 * rows))
     for ax in axes.flat: ax.axis('off')
     for ax, im, title in zip(axes.flat, images, [*(titles or []), *[None] * len(images)]):
         ax.imshow((im.to_PIL() if isinstance(im, Photo) else as_image(im)).convert('RGBA'))

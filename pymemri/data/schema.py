@@ -410,7 +410,8 @@ def get_constructor(
     if _type in known: return known[_type]
     if plugin_class and plugin_package:
         try: cls = getattr(importlib.import_module(plugin_package), plugin_class)
-        except Exception as e: raise TypeError(f'Could not initialize item, type {_type} is not in plugin {plugin_package}: {e}') from e
+        except Exception as e:
+            raise TypeError(f'Could not initialize item, type {_type} is not in plugin {plugin_package}: {e}') from e
         if isinstance(cls, type) and issubclass(cls, ItemBase): return cls
     raise TypeError(f'Could not initialize item, type {_type} not registered in PodClient{nearest(_type, known)}')
 

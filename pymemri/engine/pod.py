@@ -15,7 +15,7 @@ from ..core import Conflict, Invalid, NotFound, PodError, home_folder, now_ms, p
 from ..crypto import Source
 from .files import Files
 from .query import Finder
-from .schema import EDGE_SCHEMA, PROPERTY_SCHEMA, Change, checked_structs, ids_fit, shown
+from .schema import EDGE_SCHEMA, PROPERTY_SCHEMA, Change, shown
 from .store import Store
 
 # %% ../../nbs/engine/pod.ipynb #e979b1fc
@@ -74,15 +74,17 @@ def check_id(id:Any)->str:
 def create(self:Pod, items:list[dict])->list[str]:
     "Store new items, inside a write; their ids"
     if not isinstance(items, list): raise Invalid(f'JSON deserialization error payload.createItems: invalid type: {shown(items)}, expected a list')
-    if not any(isinstance(i, dict) and i.get('type') in (PROPERTY_SCHEMA, EDGE_SCHEMA) for i in items): return self.store.insert(self.store.schema.check_all(items))
+    schema, now = self.store.schema, self.store.now
+    quick = schema.check_batch(items, now)
+    if quick is not None: return self.store.insert(quick)
     out, run = [], []
     for item in items: # what stands between two schema items goes in one batch
         if isinstance(item, dict) and item.get('type') in (PROPERTY_SCHEMA, EDGE_SCHEMA):
-            out += self.store.insert(self.store.schema.check_all(run))
+            out += self.store.insert(schema.check_all(run, now))
             run = []
             out.append(self.define(item))
         else: run.append(item)
-    return out + self.store.insert(self.store.schema.check_all(run))
+    return out + self.store.insert(schema.check_all(run, now))
 
 @patch
 def define(self:Pod, item:dict)->str:
@@ -98,7 +100,7 @@ def define(self:Pod, item:dict)->str:
         found = self.find.search(dict(type=type, _limit=1, **dict(zip(names, record))))
         if found: return found[0]['id']
     (schema.define if type == PROPERTY_SCHEMA else schema.define_edge)(*record)
-    return self.store.insert([schema.check(item)])[0]
+    return self.store.insert([schema.check(item, self.store.now)])[0]
 
 # %% ../../nbs/engine/pod.ipynb #67754be7
 @patch
@@ -112,7 +114,7 @@ def change(self:Pod, many:list[dict]):
     "Apply updates, inside a write"
     for changes in many:
         change = self.store.schema.check_change(changes)
-        if change.patch and (changes.keys() & {'itemType', 'propertyName', 'valueType', 'sourceType', 'edgeName', 'targetType'}):
+        if change.patch != '{}' and (changes.keys() & {'itemType', 'propertyName', 'valueType', 'sourceType', 'edgeName', 'targetType'}):
             found = self.get_item(change.id)
             if found and found[0]['type'] in (PROPERTY_SCHEMA, EDGE_SCHEMA): raise Invalid(f'item {change.id} defines a part of the schema and can not be changed; define another property')
         self.store.update(change)
@@ -120,7 +122,7 @@ def change(self:Pod, many:list[dict]):
 @patch
 def delete_item(self:Pod, id:str)->dict:
     "Mark the item (or edge) as deleted; twice is harmless. `NotFound` if there is none"
-    with self.store.write(): self.store.update(Change(check_id(id), None, None, True))
+    with self.store.write(): self.store.update(Change(check_id(id), '{}', None, True))
     return {}
 
 # %% ../../nbs/engine/pod.ipynb #de5dfd99
@@ -172,7 +174,7 @@ def bulk(self:Pod, actions:dict)->dict:
     with self.store.write():
         out = dict(createItems=self.create(actions.get('createItems', [])))
         self.change(actions.get('updateItems', []))
-        for id in actions.get('deleteItems', []): self.store.update(Change(check_id(id), None, None, True))
+        for id in actions.get('deleteItems', []): self.store.update(Change(check_id(id), '{}', None, True))
         out['createEdges'] = self.store.insert_edges([edge_fields(e) for e in actions.get('createEdges', [])])
         self.undraw(actions.get('deleteEdges', []))
         out['search'] = [self.search(q) for q in actions.get('search', [])]
@@ -181,13 +183,11 @@ def bulk(self:Pod, actions:dict)->dict:
 @patch
 def bulk_json(self:Pod, text:bytes|str)->bytes:
     "`bulk`, from JSON to JSON"
-    class Actions(msgspec.Struct, forbid_unknown_fields=True): createItems: self.store.schema.batch_type() = []
-    try: found = msgspec.json.decode(text, type=Actions)
-    except msgspec.ValidationError: found = None # something else than declared items
+    try:
+        with self.store.write():
+            found = self.store.schema.read_batch(text, self.store.now)
+            if found is not None: return msgspec.json.encode(dict(createItems=self.store.insert(found), createEdges=[], search=[]))
     except msgspec.DecodeError as e: raise Invalid(f'JSON deserialization error: {e}') from None
-    if found is not None:
-        if ids_fit(found.createItems):
-            with self.store.write(): return msgspec.json.encode(dict(createItems=self.store.insert(checked_structs(found.createItems)), createEdges=[], search=[]))
     return msgspec.json.encode(self.bulk(msgspec.json.decode(text)))
 
 # %% ../../nbs/engine/pod.ipynb #87df2ff4

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['BIG', 'TEXT', 'INTEGER', 'REAL', 'BOOL', 'DATETIME', 'KINDS', 'BASE', 'BUILT_IN', 'PROPERTY_SCHEMA', 'EDGE_SCHEMA',
            'EDGE_SCHEMA_NAMES', 'ITEM_ID', 'NAME', 'PYTHON', 'BATCH_FROM', 'SPECIAL', 'convert', 'Schema', 'shown',
-           'Checked', 'check_date', 'document', 'checked_structs', 'ids_fit', 'Change']
+           'Checked', 'check_date', 'document', 'check_head', 'checked_structs', 'Change']
 
 # %% ../../nbs/engine/schema.ipynb #8cefaa48
 import math, re, sys
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, NamedTuple, Union
 import msgspec
 from msgspec import Meta
 from fastcore.basics import patch
-from ..core import Invalid, nearest
+from ..core import Invalid, nearest, new_id
 
 # %% ../../nbs/engine/schema.ipynb #0610aab8
 BIG = 2**63 # integers of the Pod are signed and have 64 bits
@@ -108,14 +108,12 @@ def value(self:Schema, name:str, v:Any, of:str='')->Any:
     return out
 
 # %% ../../nbs/engine/schema.ipynb #70252eb4
-class Checked(msgspec.Struct, gc=False):
-    "An item that the schema accepts. Dates are milliseconds since 1970, or None for now"
+class Checked(NamedTuple):
+    "An item that the schema accepts"
+    id: str
     type: str
-    doc: str                        # JSON text that begins with `{"type":`
-    id: str|None = None
-    dateCreated: int|None = None
-    dateModified: int|None = None
-    deleted: bool = False
+    deleted: bool
+    doc: str # JSON text of the item, but for `deleted` and `dateServerModified`
 
 def check_date(item:dict, name:str)->int|None:
     "The date `name` of `item`, which may be missing"
@@ -123,30 +121,39 @@ def check_date(item:dict, name:str)->int|None:
     if v is None or convert(INTEGER, v) is not None: return v
     raise Invalid(f'JSON deserialization error payload.{name}: invalid value {shown(v)}, expected ms since 1970 as an integer')
 
-def document(type:str, props:dict)->str:
-    "JSON text of an item's type and properties"
-    try: return msgspec.json.encode({'type': type, **props}).decode()
-    except UnicodeEncodeError: raise Invalid(f'an item of type {type!r} holds text that is not Unicode (half of a surrogate pair)') from None
+def document(item:dict)->str:
+    "JSON text of an item"
+    try: return msgspec.json.encode(item).decode()
+    except UnicodeEncodeError: raise Invalid(f'an item of type {item.get("type", "")!r} holds text that is not Unicode (half of a surrogate pair)') from None
 
 # %% ../../nbs/engine/schema.ipynb #ed458609
-@patch
-def check(self:Schema, item:dict)->Checked:
-    "`item` as it can be stored, or `Invalid`"
+def check_head(item:dict, now:int)->dict:
+    "The base fields of an item's document; what is missing is made up"
     if not isinstance(item, dict): raise Invalid(f'JSON deserialization error payload: invalid type: {shown(item)}, expected an item')
     type, id, deleted = item.get('type'), item.get('id'), item.get('deleted', False)
     if type is None: raise Invalid('JSON deserialization error payload: missing field `type`')
     if not isinstance(type, str): raise Invalid(f'JSON deserialization error payload.type: {shown(type)}, expected a string')
     if not isinstance(deleted, bool): raise Invalid(f'JSON deserialization error payload.deleted: {shown(deleted)}, expected a boolean')
     if id is not None and not (isinstance(id, str) and ITEM_ID.fullmatch(id)):
-        raise Invalid(f"Item id '{shown(id)[:60] if not isinstance(id, str) else id[:60]}' does not satisfy the format ^{ITEM_ID.pattern}$ (6 to 36 letters, digits, _ or -)")
-    dates = {d: check_date(item, d) for d in ('dateCreated', 'dateModified')}
+        raise Invalid(f"Item id '{id[:60] if isinstance(id, str) else shown(id)}' does not satisfy the format ^{ITEM_ID.pattern}$ (6 to 36 letters, digits, _ or -)")
+    dates = [check_date(item, d) for d in ('dateCreated', 'dateModified')]
+    return dict(zip(('type', 'id', 'dateCreated', 'dateModified'), (type, id or new_id(), *(now if d is None else d for d in dates))))
+
+@patch
+def check(
+    self:Schema,
+    item:dict,
+    now:int=0, # Milliseconds since 1970, for dates that the item does not give
+)->Checked:
+    "`item` as it can be stored, or `Invalid`"
+    doc = check_head(item, now)
+    type = doc['type']
     if item.get('dateServerModified') is not None: self.value('dateServerModified', item['dateServerModified'], type)
-    props = {}
     for name, v in item.items():
         if name in BASE or name == 'rowid': continue
-        if v is not None: props[name] = self.value(name, v, type)
+        if v is not None: doc[name] = self.value(name, v, type)
         elif name not in self.kinds: self.value(name, v, type)
-    return Checked(type, document(type, props), id, deleted=deleted, **dates)
+    return Checked(doc['id'], type, item.get('deleted', False), document(doc))
 
 # %% ../../nbs/engine/schema.ipynb #8e56f13b
 _int = Annotated[int, Meta(ge=-BIG, le=BIG-1)]
@@ -179,36 +186,45 @@ def batch_type(self:Schema):
 _ids = re.compile(f'(?:{ITEM_ID.pattern}\n)*')
 _encode = msgspec.json.Encoder().encode
 
-def checked_structs(rows:list)->list[Checked]:
-    "What the store needs of each struct in `rows`, which are used up"
-    out = []
+def checked_structs(rows:list, now:int)->list[Checked]|None:
+    "What the store needs of each struct in `rows`; None if an id has another form than ids have"
+    if not _ids.fullmatch(''.join([s.id + '\n' for s in rows if s.id is not None])): return None
+    fresh = iter(new_id.many(sum(s.id is None for s in rows)))
+    tags, out = {c: c.__struct_config__.tag for c in {s.__class__ for s in rows}}, []
     for s in rows:
-        c = Checked(s.__struct_config__.tag, '', s.id, s.dateCreated, s.dateModified, s.deleted)
-        s.id = s.dateCreated = s.dateModified = s.dateServerModified = None
-        s.deleted = False
-        c.doc = _encode(s).decode()
-        out.append(c)
+        if s.id is None: s.id = next(fresh)
+        if s.dateCreated is None: s.dateCreated = now
+        if s.dateModified is None: s.dateModified = now
+        if s.dateServerModified is not None: s.dateServerModified = None
+        if deleted := s.deleted: s.deleted = False
+        out.append((s.id, tags[s.__class__], deleted, _encode(s).decode()))
     return out
 
-def ids_fit(rows:list)->bool:
-    "Whether every id in `rows` has the right form"
-    return bool(_ids.fullmatch(''.join([s.id + '\n' for s in rows if s.id is not None])))
+@patch
+def check_batch(self:Schema, items:list[dict], now:int=0)->list[Checked]|None:
+    "`items` checked by the quick road; None where only the slow road can tell"
+    if len(items) < BATCH_FROM: return None
+    try: return checked_structs(msgspec.convert(items, self.batch_type()), now)
+    except (msgspec.ValidationError, UnicodeEncodeError): return None
 
 @patch
-def check_all(self:Schema, items:list[dict])->list[Checked]:
+def read_batch(self:Schema, text:bytes|str, now:int=0)->list[Checked]|None:
+    "The items of a bulk request in JSON that creates items and does nothing else; None if it is another, or only the slow road can tell"
+    class Actions(msgspec.Struct, forbid_unknown_fields=True): createItems: self.batch_type()
+    try: return checked_structs(msgspec.json.decode(text, type=Actions).createItems, now)
+    except msgspec.ValidationError: return None
+
+@patch
+def check_all(self:Schema, items:list[dict], now:int=0)->list[Checked]:
     "`check` for many: the same result, several times faster"
-    if len(items) >= BATCH_FROM:
-        try:
-            rows = msgspec.convert(items, self.batch_type())
-            if ids_fit(rows): return checked_structs(rows)
-        except (msgspec.ValidationError, UnicodeEncodeError): pass # the slow road accepts it, or says what is wrong
-    return [self.check(i) for i in items]
+    quick = self.check_batch(items, now)
+    return [self.check(i, now) for i in items] if quick is None else quick
 
 # %% ../../nbs/engine/schema.ipynb #22e4bc93
 class Change(msgspec.Struct):
     "A checked update of one item"
     id: str
-    patch: str|None           # JSON merge patch of the document, None if no property changes
+    patch: str                # JSON merge patch of the document; `{}` if no property changes
     dateModified: int|None
     deleted: bool|None
 
@@ -224,5 +240,4 @@ def check_change(self:Schema, changes:dict)->Change:
     for name, v in changes.items():
         if name in BASE: continue
         patch[name] = self.value(name, v, f'item {changes["id"][:40]}') if v is not None or name not in self.kinds else None
-    text = document('', patch) if patch else None
-    return Change(changes['id'], text and '{' + text[len('{"type":"",'):], changes.get('dateModified'), deleted)
+    return Change(changes['id'], document(patch), changes.get('dateModified'), deleted)

@@ -4,18 +4,20 @@
     python tools/docs/build.py           # write docs/ and README.md
     python tools/docs/build.py --check   # exit 1 when they are not what the notebooks give
 """
-import argparse, filecmp, json, os, re, shutil, subprocess, sys, tempfile
-from html.parser import HTMLParser
+import argparse, atexit, filecmp, os, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
-from urllib.parse import unquote, urldefrag
 
-os.environ.update(PYTHONHASHSEED="0", SOURCE_DATE_EPOCH="0", TZ="UTC", LC_ALL="C.UTF-8")
+os.environ.update(PYTHONHASHSEED="0", SOURCE_DATE_EPOCH="0", TZ="UTC", LC_ALL="C.UTF-8", COLUMNS="88")
+os.environ.pop("POD_ADDRESS", None)
+scratch = Path(tempfile.mkdtemp(prefix="docs"))  # exported cells run here, and IPython and matplotlib write: not in the real home
+atexit.register(shutil.rmtree, scratch, ignore_errors=True)  # before any import, so that it happens last
+os.environ.update({k: str(scratch / k) for k in ("PYMEMRI_HOME", "MPLCONFIGDIR", "IPYTHONDIR")})
 here = Path(__file__).resolve().parent
 root = here.parents[1]
 os.chdir(root)  # nbdev looks for settings.ini from here
 sys.path[:0] = [str(here), str(root)]  # this checkout's package wins over an installed one
 
-import prepare, readme  # noqa: E402
+import links, prepare, readme  # noqa: E402
 
 DROP = ("*.map", ".buildinfo", "_static/debug.css", "_static/file.png", "_static/plus.png", "_static/minus.png")
 
@@ -29,6 +31,7 @@ def finish(out):
     "Drop what nobody reads, and add the anchors that nbdev's own links use (`page.html#class.method`)"
     for pattern in DROP:
         for f in out.glob(pattern if "/" in pattern else f"**/{pattern}"): f.unlink()
+    shutil.rmtree(out / "_sources", ignore_errors=True)  # empty
     (out / ".nojekyll").write_text("")
     prefix = re.compile(r'(<dt class="sig[^"]*" id="([\w.]+)">)')
     for f in sorted(out.rglob("*.html")):
@@ -40,34 +43,6 @@ def finish(out):
         f.write_text(prefix.sub(one, html), encoding="utf-8")
 
 
-class Page(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.ids, self.refs = set(), []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        d = dict(attrs)
-        self.ids |= {d[k] for k in ("id", "name") if d.get(k)}
-        for k in ("href", "src"):
-            if d.get(k): self.refs.append((tag, d[k]))
-
-
-def problems(out):
-    "Links that lead nowhere, and anything a page would have to fetch from the network"
-    pages = {f: Page(f.read_text(encoding="utf-8")) for f in sorted(out.rglob("*.html"))}
-    for f, page in pages.items():
-        for tag, ref in page.refs:
-            rel = f.relative_to(out)
-            if re.match(r"[a-z][a-z0-9+.-]*:|//", ref):
-                if tag not in ("a",) and not ref.startswith("data:"): yield f"{rel}: <{tag}> needs the network: {ref}"
-                continue
-            path, anchor = urldefrag(ref)
-            target = (f.parent / unquote(path.partition("?")[0])).resolve() if path else f
-            if not target.is_file(): yield f"{rel}: no such file: {ref}"
-            elif anchor and target in pages and unquote(anchor) not in pages[target].ids: yield f"{rel}: no such anchor: {ref}"
-
-
 def differences(a, b):
     names = {p.relative_to(d).as_posix() for d in (a, b) for p in d.rglob("*") if p.is_file()}
     return sorted(n for n in names if not ((a / n).is_file() and (b / n).is_file() and filecmp.cmp(a / n, b / n, shallow=False)))
@@ -77,12 +52,12 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--check", action="store_true")
     args = p.parse_args()
-    with tempfile.TemporaryDirectory() as tmp:
+    with tempfile.TemporaryDirectory(dir=scratch) as tmp:
         tmp = Path(tmp)
         n = prepare.main(tmp / "src")
         sphinx(tmp / "src", tmp / "html", tmp / "scratch")
         finish(tmp / "html")
-        bad = list(problems(tmp / "html"))
+        bad = list(links.problems(tmp / "html"))
         if bad: raise SystemExit("\n".join(bad))
         text = readme.main()
         docs, front = root / "docs", root / "README.md"

@@ -10,16 +10,20 @@ What they leave in `_proc/` speaks Quarto's dialect; this file translates that d
   ::: {.callout-note}         -> an admonition
   nbs/sidebar.yml             -> the contents of the site
 """
-import hashlib, inspect, json, os, re, shutil, sys
+import ast, hashlib, inspect, json, os, re, shutil, sys
+from enum import Enum
+from itertools import groupby
 from pathlib import Path
 
 import yaml
 from fastcore.docments import ShowDocRenderer, docments
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
+from nbdev import processors
 from nbdev.serve import proc_nbs
 
 HERE = "@HERE@"  # stands for the module that the notebook exports to
+MEMBER = "@MEMBER@"  # stands before and after the directive of a class's member
 PICTURES = {".png", ".svg", ".jpg", ".jpeg", ".gif", ".webp"}
 EMPTY = inspect.Parameter.empty
 
@@ -30,10 +34,16 @@ class _Bare(str):
     __repr__ = str.__str__
 
 
-def _annotation(a): return a if isinstance(a, str) else inspect.formatannotation(a)
+FOREIGN = re.compile(r"(?<![\w.@])(?!pymemri\.|__main__\.)(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
+
+
+def _annotation(a):
+    "As in the source: `Path`, not the module that this Python version keeps it in"
+    return FOREIGN.sub("", a if isinstance(a, str) else inspect.formatannotation(a))
 
 
 def _signature(sym, method):
+    if inspect.isclass(sym) and (issubclass(sym, Enum) or getattr(sym, "_is_protocol", False)): return ""  # nobody calls these
     try: sig = inspect.signature(sym)
     except (TypeError, ValueError): return "()"
     ps = list(sig.parameters.values())
@@ -53,7 +63,7 @@ class MystRenderer(ShowDocRenderer):
         super().__init__(sym, name=name, title_level=title_level, maxline=maxline)
 
     def _repr_markdown_(self):
-        sym, options = self.sym, []
+        sym, options, bases = self.sym, [], []
         module = getattr(sym, "__module__", None) or "__main__"
         options.append(f":module: {HERE if module == '__main__' else module}")  # nbdev runs exported cells in __main__
         if isinstance(self.given, property):
@@ -62,21 +72,34 @@ class MystRenderer(ShowDocRenderer):
             if returns is not EMPTY: options.append(f":type: {_annotation(returns)}")
         elif inspect.isclass(sym):
             kind, sig = "exception" if issubclass(sym, BaseException) else "class", _signature(sym, False)
+            bases = [f"{{py:obj}}`~{HERE if b.__module__ == '__main__' else b.__module__}.{b.__qualname__}`"
+                     for b in sym.__bases__ if (b.__module__.split(".")[0] in ("__main__", get_config().lib_name))]
         else:
             kind, sig = "method" if "." in self.nm else "function", _signature(sym, "." in self.nm)
             if inspect.iscoroutinefunction(sym): options.append(":async:")
             if inspect.ismethod(self.given): options.append(":classmethod:")
-        try: params = docments(sym, full=True, args_kwargs=True)
+        try: params = {} if inspect.isclass(sym) and "__init__" not in vars(sym) else docments(sym, full=True, args_kwargs=True)
         except Exception: params = {}
         fields = []
         for name, info in params.items():
             text = " ".join(((info or {}).get("docment") or "").split())
             if text and text != "None" and name not in ("self", "cls"):
                 fields.append(f":returns: {text}" if name == "return" else f":param {name}: {text}")
-        longest = max([3, *map(len, re.findall(r"`{3,}", self.docs or ""))])
-        fence = "`" * (longest + 1)
-        parts = [f"{fence}{{py:{kind}}} {self.nm}{sig}\n" + "\n".join(options), self.docs or "", "\n".join(fields)]
-        return "\n\n".join(p for p in parts if p) + f"\n{fence}"
+        parts = [f"{{py:{kind}}} {self.nm}{sig}\n" + "\n".join(options), f"A kind of {', '.join(bases)}." if bases else "", self.docs or "", "\n".join(fields)]
+        if inspect.isclass(sym) and issubclass(sym, Enum): parts.append("One of " + ", ".join(f"`{m.name}`" for m in sym) + ".")
+        if inspect.isclass(sym): parts += members(sym, self.nm)
+        text = "\n\n".join(p for p in parts if p)
+        fence = "`" * (max([3, *map(len, re.findall(r"`{3,}", text))]) + 1)
+        return f"{fence}{text}\n{fence}"
+
+
+def members(cls, name):
+    "Directives of the public methods that the body of `cls` defines; those with a `show_doc` of their own are dropped later"
+    for k, v in list(vars(cls).items()):
+        made = getattr(v, "fget", None) or getattr(v, "func", None) or getattr(v, "__func__", v)
+        if k.startswith("_") or not inspect.isfunction(made) or made.__module__ != cls.__module__ or not inspect.getdoc(made): continue
+        if made.__qualname__ != f"{cls.__qualname__}.{k}": continue
+        yield f"{MEMBER}{name}.{k}\n{MystRenderer(v if isinstance(v, property) else getattr(cls, k), name=f'{name}.{k}')._repr_markdown_()}\n{MEMBER}"
 
 
 # -- links ---------------------------------------------------------------------
@@ -143,6 +166,58 @@ def directive_in(cell):
         if re.match(r"`{4,}\{py:", text): return text
 
 
+def settle_members(pages):
+    "Keep a class's members that have no `show_doc` of their own anywhere, take the marks away, and return every name that has a directive"
+    found = [(rel, o, doc) for rel, nb in pages.items() for c in nb["cells"] if (doc := directive_in(c)) for o in c["outputs"] if "data" in o]
+    own = {doc.partition("}")[2].split("(")[0].split()[0] for _, _, doc in found}
+    block = re.compile(rf"{MEMBER}(\S+)\n(.*?)\n{MEMBER}", re.S)
+    for _, o, _ in found:
+        text = block.sub(lambda m: "" if m[1] in own else m[2], text_of(o["data"].get("text/markdown")))
+        o["data"]["text/markdown"] = re.sub(r"\n{3,}", "\n\n", text)
+        yield from ((rel, m[1], m[2]) for rel, p, _ in found if p is o
+                    for m in re.finditer(r"^`+\{py:\w+\} ([\w.]+)[^\n]*\n:module: (\S+)", o["data"]["text/markdown"], re.M))
+
+
+def in_order(cells, lines):
+    "`cells`, where directives that follow each other stand in the order of the source (nbdev gives those of one cell backwards)"
+    def line(c):
+        name = directive_in(c).partition("}")[2].split("(")[0].split()[0]
+        return lines.get(name, lines.get(name.rpartition(".")[2], 0))
+    for shows, group in groupby(cells, key=lambda c: directive_in(c) is not None):
+        yield from sorted(group, key=line) if shows else group
+
+
+def lines_of(module, root):
+    "Name -> line where `module` defines it; methods that are patched in count as `Class.method`"
+    from nbdev.doclinks import patch_name
+    path = root / (module.replace(".", "/") + ".py")
+    nodes = ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = {}
+    for node in nodes:
+        if not isinstance(node, kinds): continue
+        names = patch_name(node)
+        found.update(dict.fromkeys([names] if isinstance(names, str) else names, node.lineno))
+        if isinstance(node, ast.ClassDef): found.update({f"{node.name}.{n.name}": n.lineno for n in node.body if isinstance(n, kinds)})
+    return found
+
+
+def constants(module, documented, root):
+    "Cell with what `module` makes public beside functions and classes: its assignments, with the comments beside them"
+    path = root / (module.replace(".", "/") + ".py")
+    code = path.read_text(encoding="utf-8") if path.is_file() else ""
+    lines, public, out = code.splitlines(), set(), []
+    for node in ast.parse(code).body:
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None: continue
+        for name in (t.id for t in getattr(node, "targets", [getattr(node, "target", None)]) if isinstance(t, ast.Name)):
+            if name == "__all__": public = set(ast.literal_eval(node.value))
+            if name not in public or f"{module}.{name}" in documented: continue
+            documented.add(f"{module}.{name}")
+            value, note = ast.get_source_segment(code, node.value), lines[node.end_lineno - 1][node.end_col_offset:].strip().lstrip("# ")
+            out.append(f"```{{py:data}} {name}\n:module: {module}\n" + (f":value: {value}\n" if "\n" not in value and len(value) < 72 else "") + f"\n{note}\n```")
+    return "## Constants\n\n" + "\n\n".join(out) if out else ""
+
+
 def convert(nb, name, links, module, first):
     cells = []
     def markdown(src): cells.append(dict(cell_type="markdown", metadata={}, source=src))
@@ -199,12 +274,22 @@ def module_of(path, lib):
         if m: return f"{lib}.{m[1]}"
 
 
+def mixed(cell):
+    "Does `cell` import something and use something else too? Then it is an example or a test, and documents nothing"
+    directives = cell.directives_ or {}
+    if directives.keys() & {"export", "exports", "exporti", "exec_doc"} or re.search(r"^show_doc", cell.source or "", re.M): return False
+    return any(not isinstance(n, (ast.Import, ast.ImportFrom)) for n in cell.parsed_() or ())
+
+
 def process(renderer=None):
     "Run nbdev's processing of every notebook, in this process; return the folder of the results"
     cfg = get_config()
+    decide = processors._do_eval
+    processors._do_eval = lambda cell: not mixed(cell) and decide(cell)  # nbdev would run mixed cells, out of their context
     if renderer: cfg["renderer"] = renderer  # a dotted name, read by nbdev.showdoc.show_doc
     shutil.rmtree(Path(cfg.config_path) / "_proc", ignore_errors=True)
-    return Path(proc_nbs(n_workers=0, force=True))
+    try: return Path(proc_nbs(n_workers=0, force=True))
+    finally: processors._do_eval = decide
 
 
 def main(dest):
@@ -216,16 +301,15 @@ def main(dest):
     if not files: raise SystemExit("nbdev processed no notebook: does the path of this checkout have a part that begins with a dot?")
     pages = {f.relative_to(proc): json.loads(f.read_text(encoding="utf-8")) for f in files}
     modules = {rel: module_of(nbs / rel, cfg.lib_name) for rel in pages}
-    documented = set()
-    for rel, nb in pages.items():
-        for doc in filter(None, map(directive_in, nb["cells"])):
-            m = re.match(r"`+\{py:\w+\} ([\w.]+)[^\n]*\n:module: (\S+)", doc)
-            documented.add(f"{m[2].replace(HERE, modules[rel] or '')}.{m[1]}")
+    documented = {f"{module.replace(HERE, modules[rel] or '')}.{name}" for rel, name, module in settle_members(pages)}
     base = cfg.doc_host.rstrip("/") + "/" + cfg.doc_baseurl.strip("/")
     links, seen = Links(base.rstrip("/"), documented), set()
     shutil.rmtree(dest, ignore_errors=True)
     for rel, nb in pages.items():
+        nb["cells"] = list(in_order(nb["cells"], lines_of(modules[rel] or "", Path(cfg.config_path))))
         new = convert(nb, rel.with_suffix("").as_posix(), links, modules[rel], modules[rel] not in seen)
+        if modules[rel] and modules[rel] not in seen and (text := constants(modules[rel], documented, Path(cfg.config_path))):
+            new["cells"].append(dict(cell_type="markdown", metadata={}, id="constants", source=text))
         seen.add(modules[rel])
         if rel.as_posix() == "index.ipynb": new["cells"].append(contents(nbs, [p.as_posix() for p in pages]))
         out = dest / rel
