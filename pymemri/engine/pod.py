@@ -256,14 +256,17 @@ def backup(self:Pod, path:str|Path)->Path:
     "Copy the whole Pod, files included, into the home folder `path`, while it is in use; the folder of the copy"
     to = pod_folder(self.owner, path)
     if (to / 'pod.db').exists(): raise Conflict(f'{to} holds a Pod already; a backup overwrites nothing')
-    self.store.backup(private_folder(to) / 'pod.db') # the database first: each file that it names is still here afterwards, or was purged meanwhile
-    copy = Store(to / 'pod.db', '', create=False, cipher=self.store._key)
+    part = private_folder(to) / 'pod.new'
+    for left in to.glob('pod.new*'): left.unlink() # by a backup that was interrupted
+    self.store.backup(part) # the database first: each file that it names is still here afterwards, or was purged meanwhile
+    copy = Store(part, '', create=False, cipher=self.store._key)
     try:
         copied = Files(Finder(copy), to / 'files')
         for ref in sorted(copy.file_refs()):
             try: copied.blobs.put(self.files.blobs.open(ref), ref)
             except NotFound: pass # purged since the database was copied
     finally: copy.close()
+    part.rename(to / 'pod.db')
     return to
 
 @patch
