@@ -17,7 +17,7 @@ KILLS = int(os.environ.get('PYMEMRI_KILLS', 50))
 def children():
     "Starts children quickly: they fork from a process that has imported everything and opened nothing"
     ctx = mp.get_context('forkserver')
-    ctx.set_forkserver_preload(['pymemri.engine.pod', 'writers'])
+    ctx.set_forkserver_preload(['pytest', 'pymemri.engine.pod', 'writers'])
     return ctx
 
 
@@ -75,7 +75,7 @@ def rounds(children, home, n, mix, seed, longest=.15):
 
 
 def test_writer(children, tmp_path):
-    model = rounds(children, tmp_path, KILLS, ['create', 'update', 'update', 'bulk', 'bulk', 'long bulk', 'delete', 'edge', 'edge', 'file', 'text'], 1)
+    model = rounds(children, tmp_path, KILLS, ['create', 'create', 'update', 'update', 'update', 'bulk', 'bulk', 'bulk', 'bulk', 'long bulk', 'delete', 'edge', 'edge', 'file', 'text'], 1)
     assert model.items and model.edges and model.files
     for i in model.items.values(): assert 'twin' not in i or i['twin'] in model.items, 'half a pair'
 
@@ -122,7 +122,7 @@ def test_backup(children, tmp_path):
     model, rnd = full_pod(tmp_path / 'home'), random.Random(5)
     for k in range(6):
         done, at = killed(children, writers.backup, tmp_path / 'home', [tmp_path / f'{k}-{n}' for n in range(99)], after=rnd.uniform(0, .15))
-        for call in done: same(model, call[1])
+        for call in done[-2:]: same(model, call[1])
         if at:
             try: same(model, at[1])
             except NotFound:

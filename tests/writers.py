@@ -33,7 +33,7 @@ def calls(rnd, mix, ids):
             yield 'create_item', (i := thing(rnd))
             ids.append(i['id'])
         elif what in ('bulk', 'long bulk'):
-            b = pair(rnd, 1 if what == 'bulk' else 200)
+            b = pair(rnd, 1 if what == 'bulk' else 100)
             yield 'bulk', b | dict(updateItems=[dict(id=rnd.choice(ids), count=rnd.randrange(99))])
             ids += [i['id'] for i in b['createItems']]
         elif what == 'update': yield 'update_item', dict(id=rnd.choice(ids), name=rnd.choice([None, *WORDS]), count=rnd.randrange(99))
