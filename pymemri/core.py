@@ -117,7 +117,8 @@ def private_folder(
     path:Path, # Made with its parents if it is missing
 )->Path:
     "`path`, as a folder that only its owner can enter"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.parent.exists(): private_folder(path.parent) # `parents=True` would leave these open to all
+    path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 # %% ../nbs/core.ipynb #eb97ff8d
