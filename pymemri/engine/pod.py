@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ..core import Conflict, Invalid, NotFound, PodError, home_folder, now_ms, private_folder
 from ..crypto import Source
 from .files import Files
-from .query import Finder
+from .query import Finder, decode
 from .schema import EDGE_SCHEMA, PROPERTY_SCHEMA, Change, shown
 from .store import Store
 
@@ -52,8 +52,8 @@ class Pod:
 
     def get_item(self, id:str)->list[dict]:
         "The item with this id, deleted or not, as a list of one; an empty list if there is none"
-        text = self.find.get_json(check_id(id))
-        return [msgspec.json.decode(text)] if text else []
+        text = self.find.get_json(id if isinstance(id, str) else check_id(id))
+        return [decode(text)] if text else []
     def search(self, query:dict)->list[dict]:
         "The items that a query asks for; see `engine.query` for its words"
         return self.find.search(query)

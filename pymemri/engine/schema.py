@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BIG', 'TEXT', 'INTEGER', 'REAL', 'BOOL', 'DATETIME', 'KINDS', 'BASE', 'BUILT_IN', 'PROPERTY_SCHEMA', 'EDGE_SCHEMA',
-           'EDGE_SCHEMA_NAMES', 'ITEM_ID', 'NAME', 'PYTHON', 'BATCH_FROM', 'SPECIAL', 'convert', 'Schema', 'shown',
-           'Checked', 'check_date', 'document', 'check_head', 'checked_structs', 'Change']
+           'EDGE_SCHEMA_NAMES', 'ITEM_ID', 'NAME', 'PYTHON', 'SPECIAL', 'convert', 'Schema', 'shown', 'Checked',
+           'check_date', 'document', 'check_head', 'checked_structs', 'Change']
 
 # %% ../../nbs/engine/schema.ipynb #8cefaa48
 import math, re, sys
@@ -159,13 +159,13 @@ def check(
 _int = Annotated[int, Meta(ge=-BIG, le=BIG-1)]
 _real = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 PYTHON = {TEXT: str, INTEGER: _int, REAL: _real, BOOL: bool, DATETIME: _int}
-BATCH_FROM = 16 # smaller batches are as quick by the slow road
 SPECIAL = (PROPERTY_SCHEMA, EDGE_SCHEMA) # they change the schema while they are created
 
 @patch
 def struct(self:Schema, type:str):
-    "A msgspec `Struct` of the declared properties of `type`; unknown fields and wrong kinds do not convert"
+    "A msgspec `Struct` of the declared properties of `type`; unknown fields and wrong kinds do not convert. `KeyError` for undeclared types, and those that change the schema"
     if type not in self.structs:
+        if type in SPECIAL: raise KeyError(type)
         own = {p: k for p, k in (self.types.get('Item', {}) | self.types[type]).items() if p not in BASE}
         base = [(n, t, d) for n, t, d in (('id', str|None, None), ('dateCreated', _int|None, None), ('dateModified', _int|None, None),
                                           ('dateServerModified', _int|None, None), ('deleted', bool, False))]
@@ -203,9 +203,11 @@ def checked_structs(rows:list, now:int)->list[Checked]|None:
 @patch
 def check_batch(self:Schema, items:list[dict], now:int=0)->list[Checked]|None:
     "`items` checked by the quick road; None where only the slow road can tell"
-    if len(items) < BATCH_FROM: return None
-    try: return checked_structs(msgspec.convert(items, self.batch_type()), now)
-    except (msgspec.ValidationError, UnicodeEncodeError): return None
+    try:
+        if len(items) >= 16: return checked_structs(msgspec.convert(items, self.batch_type()), now)
+        kinds = [self.struct(i['type']) for i in items] # the type of a whole batch is made anew when the schema grows; a few items don't pay for that
+        return checked_structs([msgspec.convert(i, k) for i, k in zip(items, kinds)], now)
+    except (msgspec.ValidationError, UnicodeEncodeError, KeyError, TypeError): return None
 
 @patch
 def read_batch(self:Schema, text:bytes|str, now:int=0)->list[Checked]|None:

@@ -193,9 +193,10 @@ def name_number(self:Store, name:str)->int:
 @patch
 def refresh(self:Store):
     "Read types, edge names and schema again, if another connection changed them"
-    seen = self.main.execute('pragma data_version').fetchone()
+    seen, = self.main.execute('pragma data_version').fetchone()
     if seen == self.data_seen: return
     self.data_seen = seen
+    self.now, = self.main.execute('select coalesce(max(dateServerModified), 0) from items').fetchone()
     self.type_names = dict(self.main.execute('select n, name from types').fetchall())
     self.types = {t: n for n, t in self.type_names.items()}
     self.names = {name: n for n, name in self.main.execute('select n, name from names').fetchall()}
@@ -227,7 +228,7 @@ def write(self:Store)->Iterator[sqlcipher.Connection]:
         self.main.execute('begin immediate')
         try:
             self.refresh()
-            self.now = max(self.clock(), self.main.execute('select coalesce(max(dateServerModified), 0) from items').fetchone()[0])
+            self.now = max(self.clock(), self.now)
             yield self.main
             self.main.execute('commit')
         except BaseException:
