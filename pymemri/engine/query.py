@@ -266,6 +266,7 @@ def plan_filter(self:Finder, plan:Plan, f:Filter):
     plan.where.append(f.sql)
     plan.binds += [(f.key, m) for m in f.makers]
 
+# %% ../../nbs/engine/query.ipynb #38e6655a
 @patch
 def plan_ids(self:Finder, plan:Plan, query:dict):
     "Ask for items by their ids; they come in that order"
