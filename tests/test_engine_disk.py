@@ -140,7 +140,7 @@ def test_nothing_readable(places, temporary):
             assert modes(home) == []
         watch.look()
         assert watch.found == set()
-        assert {'.db', '.db-wal', '.db-shm', '.db-journal', 'sha224-'} <= watch.read, 'the watch was asleep'
+        assert {'.db', '.db-wal', '.db-shm', 'sha224-'} <= watch.read, 'the watch was asleep'
 
 
 def test_the_watch_would_see_it(places):

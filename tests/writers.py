@@ -128,3 +128,60 @@ def backup(conn, home, places):
             conn.send(('backup', place))
             pod.backup(place)
             conn.send(None)
+
+
+# --- several at once: each waits at the gate for the others ---
+
+def count_up(gate, home, id, name, n):
+    "Read a property, and write it greater by one"
+    with Pod(OWNER, KEY, home=home) as pod:
+        gate.wait()
+        for _ in range(n): pod.update_item({'id': id, name: pod.get_item(id)[0].get(name, 0) + 1})
+
+
+def draw(gate, home, edges):
+    "Draw edges, which others draw too"
+    with Pod(OWNER, KEY, home=home) as pod:
+        gate.wait()
+        for e in edges: assert pod.create_edge(e) == pod.create_edge(e)
+
+
+def come_and_go(gate, home, n):
+    "Open the Pod, which may not be there yet, write, and close it, often"
+    gate.wait()
+    for _ in range(n):
+        with Pod(OWNER, KEY, home=home) as pod:
+            pod.bulk(dict(createItems=SCHEMA + [dict(type='Thing', name='ant')]))
+            assert pod.search({'type': 'Thing', '_text': 'ant', '_limit': 1})
+
+
+def work(gate, home, seed, n):
+    "Do random calls of all kinds"
+    with Pod(OWNER, KEY, home=home) as pod:
+        gate.wait()
+        mix = ['create', 'update', 'bulk', 'long bulk', 'delete', 'edge', 'file', 'text', 'vacuum']
+        for _, call in zip(range(n), calls(random.Random(seed), mix, [])): getattr(pod, call[0])(*call[1:])
+
+
+def flip(gate, home, ids, n):
+    "Give all items one number, then all another"
+    with Pod(OWNER, KEY, home=home) as pod:
+        gate.wait()
+        for k in range(n): pod.bulk(dict(updateItems=[dict(id=i, count=k) for i in ids]))
+
+
+def pair_up(gate, home, n):
+    "Create pairs, each pair in one bulk"
+    with Pod(OWNER, KEY, home=home) as pod:
+        gate.wait()
+        for k in range(n): pod.bulk(pair(random.Random(k)))
+
+
+def define(conn, home):
+    "Teach the Pod a property, say so, and use what is taught in return"
+    with Pod(OWNER, KEY, home=home) as pod:
+        pod.create_item(dict(type='ItemPropertySchema', itemType='Bird', propertyName='wingspan', valueType='Real'))
+        conn.send('defined')
+        conn.recv()
+        pod.create_item(dict(type='Bird', wingspan=1.5, song='tweet'))
+        conn.send(pod.search(dict(type='Fish', depth=7)))
