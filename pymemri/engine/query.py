@@ -117,6 +117,7 @@ class Plan(msgspec.Struct):
     rank: bool = False           # Results carry `_rank`
     quick: str = ''              # The statement that gives text and number of each row
     whole: str|None = None       # The statement that gives the whole answer at once, where that is enough
+    fleeting: bool = False       # It names a type without a number, which may get one at any moment
     probe: tuple|None = None     # Type number (0 for any) and property that an index would help
 
     def params(self, query:dict)->list:
@@ -200,7 +201,7 @@ def one(self:Store, sql:str, params:tuple|list)->tuple|None:
 @patch
 def plan(self:Finder, query:dict)->Plan:
     "The plan for `query`, made or remembered"
-    if self.planned_for != self.store.schema_seen: self.learn()
+    if self.planned_for is not self.store.schema_seen: self.learn() # another one after each change of the schema, and after what was undone
     if not isinstance(query, dict): raise Invalid(f'a search needs an object, not {shown(query)}')
     try: return self.plans[shape := shape_of(query)]
     except KeyError: pass
@@ -208,10 +209,10 @@ def plan(self:Finder, query:dict)->Plan:
     try: plan = self.make_plan(query)
     except Invalid:
         self.refresh() # perhaps another process has taught the Pod what we don't know
-        if self.planned_for == self.store.schema_seen: raise
+        if self.planned_for is self.store.schema_seen: raise
         return self.plan(query)
     if len(self.plans) >= 512: self.plans.clear()
-    self.plans[shape] = plan
+    if not plan.fleeting: self.plans[shape] = plan
     return plan
 
 @patch
@@ -253,7 +254,7 @@ def plan_type(self:Finder, plan:Plan, types:Any):
     names = [types] if isinstance(types, str) else types
     if not isinstance(names, (list, tuple)) or not all(isinstance(t, str) for t in names): raise Invalid(f'type needs a name or a list of names, not {shown(types)}')
     if set(names) - self.store.types.keys(): self.refresh()
-    plan.types = sorted({self.store.types[t] for t in names if t in self.store.types})
+    plan.types, plan.fleeting = sorted({self.store.types[t] for t in names if t in self.store.types}), bool(set(names) - self.store.types.keys())
     if EDGE in names: # edges without properties are no items; here they look like them
         plan.types.append(0)
         plan.source = f'(select {ALL} from items union all {BARE_EDGES}) i'
@@ -400,7 +401,7 @@ def reader(self:Finder):
         yield db
     finally:
         db.execute('rollback')
-        self.store.pool.append(db)
+        self.store.give(db)
 
 @patch
 def readers(self:Finder, stack:ExitStack, plan:Plan, query:dict)->tuple[list, list[int]]:

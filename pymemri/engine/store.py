@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['RAW_KEY', 'LAYOUT', 'VERSION', 'INSERT', 'EDGE', 'EDGE_PREFIX', 'SORT_FROM', 'HAS_SHA', 'telling', 'salt_of',
-           'cipher_key', 'connect', 'edge_id', 'edge_number', 'Store']
+           'cipher_key', 'connect', 'edge_id', 'edge_number', 'Store', 'at_fork']
 
 # %% ../../nbs/engine/store.ipynb #e5c10612
-import hashlib, os, re, threading
+import hashlib, os, re, threading, time, weakref
 from contextlib import contextmanager
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
@@ -126,8 +127,44 @@ class Store:
     def forget(self):
         "Start with no connection and nothing remembered, as after a fork"
         self.lock, self.pid, self.main, self.pool, self.now = threading.RLock(), os.getpid(), None, [], 0
+        self.lending, self.lent = threading.Lock(), set()
         self.types, self.type_names, self.names, self.schema = {}, {}, {}, Schema()
         self.schema_seen = self.data_seen = None
+
+# %% ../../nbs/engine/store.ipynb #b29bf3d7
+_stores = weakref.WeakSet() # those that are open in this process
+
+@patch
+def pause(self:Store):
+    "Before a fork: wait for the others, and close what is open. In the middle of a change of our own nothing can be closed; the child will `reopen`"
+    self.lock.acquire()
+    self.lending.acquire()
+    until = time.monotonic() + self.wait
+    while self.lent and time.monotonic() < until: time.sleep(.001)
+    if self.main is not None and not self.main.in_transaction and not self.lent: self.let_go()
+
+@patch
+def resume(self:Store, child:bool):
+    "After a fork: open again what `pause` closed. A `child` has locks of its own"
+    locks = self.lending, self.lock
+    if self.main is None and child: self.forget()
+    try:
+        self.data_seen = None
+        if self.main is None: self.open()
+    finally:
+        for lock in () if child else locks: lock.release()
+
+@cache
+def at_fork():
+    "See to it that all stores pause when this process forks"
+    paused = []
+    def before():
+        for store in list(_stores):
+            store.pause()
+            paused.append(store)
+    def after(child):
+        while paused: paused.pop().resume(child)
+    if hasattr(os, 'register_at_fork'): os.register_at_fork(before=before, after_in_parent=lambda: after(False), after_in_child=lambda: after(True))
 
 # %% ../../nbs/engine/store.ipynb #66ad478d
 @patch
@@ -135,6 +172,8 @@ def open(self:Store):
     "Open the file, lay it out if it is new, and read its schema"
     os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)) # ours alone from its first byte
     self.main = connect(self.path, self._key, self.wait)
+    _stores.add(self)
+    at_fork()
     try:
         with telling(self.path):
             if not self.version(): self.lay_out()
@@ -176,6 +215,12 @@ def insert_built_in(self:Store):
 @patch
 def close(self:Store):
     "Close every connection; the store can't be used afterwards"
+    _stores.discard(self)
+    self.let_go()
+
+@patch
+def let_go(self:Store):
+    "Close every connection"
     for db in [self.main, *self.pool]:
         if db is not None: db.close()
     self.main, self.pool = None, []
@@ -269,15 +314,24 @@ def read(
             try: yield db
             finally:
                 if outer: db.execute('rollback') # nothing was written
-                if not mine: self.pool.append(db)
+                if not mine: self.give(db)
     finally:
         if mine: self.lock.release()
 
 @patch
 def reader(self:Store)->sqlcipher.Connection:
-    "A connection of the pool, or a new one"
-    try: return self.pool.pop()
-    except IndexError: return connect(self.path, self._key, self.wait, cache_mb=16)
+    "A connection of the pool, or a new one, to be given back with `give`"
+    with self.lending:
+        try: db = self.pool.pop()
+        except IndexError: db = connect(self.path, self._key, self.wait, cache_mb=16)
+        self.lent.add(db)
+        return db
+
+@patch
+def give(self:Store, db:sqlcipher.Connection):
+    "Give back a connection that `reader` lent"
+    self.pool.append(db)
+    self.lent.discard(db)
 
 # %% ../../nbs/engine/store.ipynb #f47628d5
 SORT_FROM = 256 # batches of fewer items keep their order
@@ -483,10 +537,25 @@ def vacuum(self:Store):
         self.main.execute('pragma wal_checkpoint(truncate)').fetchall()
 
 @patch
+@contextmanager
+def settled(self:Store):
+    "A connection that sees one state, and whether all of it has come from the log into the file (it has, unless somebody still reads an older one); it stays so meanwhile"
+    db = self.reader()
+    try:
+        with self.write():
+            busy, logged, moved = db.execute('pragma wal_checkpoint(passive)').fetchone()
+            db.execute('begin')
+            db.execute('select 1 from meta').fetchone()
+        yield db, not busy and logged == moved
+    finally:
+        if db.in_transaction: db.execute('rollback')
+        self.give(db)
+
+@patch
 def integrity_check(self:Store)->list[str]:
     "What is wrong with the file, page by page and edge by edge; empty if nothing is"
-    with self.read(snapshot=True) as db:
-        found = [f'page: {r[0]}' for r in db.execute('pragma cipher_integrity_check').fetchall()]
+    with self.settled() as (db, whole):
+        found = [f'page: {r[0]}' for r in db.execute('pragma cipher_integrity_check').fetchall()] if whole else []
         found += [f'structure: {r[0]}' for r in db.execute('pragma integrity_check').fetchall() if r[0] != 'ok']
         loose = db.execute('''select n from edges where source not in (select n from items) or target not in (select n from items)
             or (self is not null and self not in (select n from items))''').fetchall()
