@@ -763,6 +763,20 @@ def test_key_file(tmp_path, capsys):
     with pytest.raises(SystemExit): store_keys_cli(['--replace', 'perhaps'])
 
 
+def test_type_checkers_know_the_client(tmp_path):
+    import shutil
+    stubs = ROOT / 'tools' / 'make_stubs.py'
+    assert subprocess.run([sys.executable, str(stubs), '--check'], cwd=ROOT).returncode == 0, 'run tools/make_stubs.py'
+    if not shutil.which('pyright'): pytest.skip('no pyright')
+    program = tmp_path / 'program.py'
+    program.write_text('from pymemri.pod.client import PodClient, Dog\nclient = PodClient()\nok: bool = client.create(Dog("x", 3))\n'
+                       'print(client.search({"type": "Dog"})[0].id, client.owner_key.upper(), client.api.count({}), client.temporary)\n'
+                       'with PodClient.from_local_keys(quiet=True) as c: c.sync("newest")\nclient.creat(Dog("x"))\n')
+    (tmp_path / 'pyrightconfig.json').write_text(json.dumps({'extraPaths': [str(ROOT)]}))
+    found = json.loads(subprocess.run(['pyright', '-p', str(tmp_path), '--outputjson', '--pythonpath', sys.executable], capture_output=True, text=True).stdout)
+    assert [(d['range']['start']['line'], d['rule']) for d in found['generalDiagnostics']] == [(5, 'reportAttributeAccessIssue')]
+
+
 def test_importing_does_nothing(tmp_path):
     program = ('import sys; before = set(sys.modules); import pymemri.pod.client; new = set(sys.modules) - before; '
                'print([m for m in ("numpy", "PIL", "matplotlib", "ipywidgets", "requests", "tqdm") if m in new])')
