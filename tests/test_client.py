@@ -510,6 +510,39 @@ def test_sync_pulls_erasures_and_edges_and_forgets_the_purged(make):
     assert not mine.local_db.contains(person) and not mine.exists(person.id)
 
 
+@pytest.mark.parametrize('seed', range(12))
+def test_two_clients_that_change_at_random_agree_in_the_end(tmp_path, seed):
+    import random
+    rnd, props, ids = random.Random(seed), ['firstName', 'lastName', 'displayName', 'gender'], [f'person-{i}' for i in range(4)]
+    a, b = [PodClient(home=tmp_path, quiet=True, **KEYS) for _ in 'ab']
+    for i in ids: Person(id=i, firstName='0', lastName='0').store(a)
+    a.sync()
+    for i in ids: b.get(i)
+    for turn in range(5):
+        before, touched = {(i, p): a.local_db.get(i).__dict__[p] for i in ids for p in props}, {}
+        for who, c in (('a', a), ('b', b)):
+            for _ in range(rnd.randrange(6)):
+                i, p, v = rnd.choice(ids), rnd.choice(props), rnd.choice([None, f'{who}{turn}{rnd.random():.3f}'])
+                setattr(c.local_db.get(i), p, v)
+                touched.setdefault((i, p), {})[who] = v
+            s, t = rnd.sample(ids, 2)
+            c.local_db.get(s).add_edge('relationship', c.local_db.get(t))
+        priority = rnd.choice(['local', 'remote', 'newest'])
+        for c, how in ((a, priority), (b, priority), (a, 'error'), (b, 'error')): c.sync(how)
+        for (i, p), by in touched.items():
+            real = {who: v for who, v in by.items() if v != before[i, p]} or {'nobody': before[i, p]}
+            wins = {'local': 'b', 'remote': 'a'}.get(priority)                # b synced last, so for b what a wrote is remote
+            allowed = {real[wins]} if wins in real else set(real.values())
+            assert a.local_db.get(i).__dict__[p] in allowed, (turn, priority, i, p, by)
+        for i in ids:
+            there = a.api.get_item(i)[0]
+            for p in props: assert there.get(p) == a.local_db.get(i).__dict__[p] == b.local_db.get(i).__dict__[p]
+            edges = sorted((e['name'], e['item']['id']) for e in a.api.get_edges(i))
+            for c in (a, b): assert sorted((e._type, e.target.id) for e in c.local_db.get(i).get_all_edges()) == edges
+    a.close()
+    b.close()
+
+
 def test_sync_takes_a_new_photo_s_bytes_along(make):
     client, photo = make(), Photo.from_np(np.zeros((4, 5), dtype=np.uint8))
     for item in (photo, photo.file[0]): item.store(client)

@@ -691,6 +691,7 @@ def upload_file(
     if callback: callback(result)
     return result
 
+# %% ../../nbs/pod/client.ipynb #8a495ef3
 @patch
 def upload_file_async(self:PodClient, file:bytes|Path|BinaryIO, callback:Callable|None=None)->bool:
     "The same in the background; True at once"
