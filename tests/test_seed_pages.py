@@ -1,7 +1,8 @@
 """The users' two pages, snippet by snippet: the lines are the pages' own, and what the pages say of them must hold.
 
 A line that differs from its page says so in a comment that starts with `page:`. The server's address differs without a word:
-each test runs over both roads, a Pod in this process and one behind HTTP. Names that a page uses and never imports are imported here.
+each test runs over both roads, a Pod in this process and one behind HTTP. Names that a page uses and never imports (`np`, `environ`,
+`Person`, `Edge` and so on) are imported here; lines that show a value, as a notebook's cell does, are asserted.
 """
 import hashlib, re, subprocess, sys, time
 from datetime import datetime, timezone
@@ -14,7 +15,7 @@ from pymemri.core import Invalid, NotFound
 from pymemri.data import schema
 from pymemri.data.photo import IPhoto, Photo
 from pymemri.data.schema import Account, EmailMessage, File, Person
-from pymemri.data.item import Edge, Edges, Item, ItemBase
+from pymemri.data.item import Edge, Edges, Item
 from pymemri.pod.client import Dog, PodClient
 from pymemri.pod.keys import store_keys_cli
 
@@ -496,13 +497,19 @@ def tother(tclient):
     with PodClient(database_key="key", owner_key="key") as client: yield client
 
 
-def test_plugin_imports(plugin): assert plugin(HELLO + 'print(PodClient, Photo, Item, Person)') != ''
+def test_plugin_imports(plugin):
+    assert plugin(HELLO) == ''
+    assert plugin(HELLO + 'print(PodClient.__name__, Photo.__name__, Item.__name__, EmailMessage.__name__)') == 'PodClient Photo Item EmailMessage\n'
 
 
 def test_plugin_client(plugin, road):
     shown = plugin(HELLO + CLIENT + 'print(client)')
     assert (road['url'] if road else 'embedded') in shown and 'temporary' not in shown
-    assert plugin(HELLO + CLIENT.replace('client = PodClient(', 'client = PodClient(version=POD_VERSION, ')) == ''
+
+
+def test_plugin_with_the_version_it_names(plugin):
+    client = CLIENT.replace('PodClient(', 'PodClient(version=POD_VERSION, ')   # page: POD_VERSION is set and never used
+    assert re.fullmatch(rf'Dog \(#{HEX}\)\n', plugin(HELLO + client + DOG))
 
 
 def test_plugin_dog(plugin, tclient):
