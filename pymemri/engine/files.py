@@ -6,11 +6,14 @@
 __all__ = ['SHA256', 'check_sha256', 'Files']
 
 # %% ../../nbs/engine/files.ipynb #a1a5063e
-import re
+import os, re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 from fastcore.basics import patch
-from ..core import Conflict, Damaged, Invalid, NotFound, Unavailable
+from ..core import Conflict, Damaged, Invalid, NotFound, Unavailable, private_folder
+try: import fcntl
+except ImportError: fcntl = None # Windows: sweep while nobody uploads
 from ..crypto import Source
 from ..blobs.sealed import open_sealed, put_sealed
 from ..blobs.store import DiskBlobs
@@ -46,14 +49,15 @@ class Files:
         digest = check_sha256(sha256)
         if self.store.file(digest): raise Conflict(f'File already exists: {digest}')
         if not self.find.search({'sha256': sha256, '_limit': 1}): raise NotFound(f'Item with sha256 {sha256} not found in database')
-        sealed = put_sealed(self.blobs, data, digest)
-        try:
-            with self.store.write():
-                if self.blobs.size(sealed.ref) is None: raise Unavailable(f'file {digest} was swept away while it was uploaded; upload it again')
-                self.store.add_file(digest, sealed.ref, sealed.key, sealed.size)
-        except BaseException:
-            self.blobs.remove(sealed.ref)
-            raise
+        with self.uploading():
+            sealed = put_sealed(self.blobs, data, digest)
+            try:
+                with self.store.write():
+                    if self.blobs.size(sealed.ref) is None: raise Unavailable(f'file {digest} was swept away while it was uploaded; upload it again')
+                    self.store.add_file(digest, sealed.ref, sealed.key, sealed.size)
+            except BaseException:
+                self.blobs.remove(sealed.ref)
+                raise
 
     def open(self, sha256:str)->Iterator[bytes]:
         "The content in parts; `NotFound` at once, `Damaged` at the latest before the last part"
@@ -62,6 +66,16 @@ class Files:
         ref, key, _ = found
         try: return open_sealed(self.blobs, ref, key, digest)
         except NotFound: raise Damaged(f'the content of file {digest} is missing from {self.path}; restore it from a backup') from None
+
+# %% ../../nbs/engine/files.ipynb #d1df32a5
+@patch
+@contextmanager
+def uploading(self:Files, alone:bool=False)->Iterator[bool]:
+    "Keep sweepers away until the body is done; with `alone`, whether no upload is under way anywhere, and then none begins meanwhile"
+    with os.fdopen(os.open(private_folder(self.path) / 'uploads', os.O_RDWR | os.O_CREAT, 0o600)) as f:
+        try: free = not fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH) if fcntl else True
+        except BlockingIOError: free = False
+        yield free
 
 # %% ../../nbs/engine/files.ipynb #0dbb24d6
 @patch
@@ -79,11 +93,11 @@ def collect(self:Files, all:bool=False):
 
 @patch
 def sweep(self:Files)->int:
-    "Remove sealed bytes that nothing leads to, left by a crash; how many there were. An upload under way notices, and is repeated"
+    "Remove sealed bytes that nothing leads to, left by a crash; how many there were. None while uploads are under way, whose bytes look the same"
     if not self.path.exists(): return 0
-    with self.store.write():
+    with self.uploading(alone=True) as free:
         used = self.store.file_refs()
-        lost = [ref for ref in self.blobs.refs() if ref not in used]
+        lost = [ref for ref in self.blobs.refs() if ref not in used] if free else []
         for ref in lost: self.blobs.remove(ref)
     return len(lost)
 

@@ -50,7 +50,7 @@ def cipher_key(
     if not salt: return key.encode()
     return f"x'{hashlib.pbkdf2_hmac('sha512', key.encode(), salt, 256_000, 32).hex()}{salt.hex()}'".encode()
 
-# %% ../../nbs/engine/store.ipynb #ae689447
+# %% ../../nbs/engine/store.ipynb #27762c7b
 def connect(
     path:Path,
     key:bytes,         # As `cipher_key` gives it
@@ -64,7 +64,7 @@ def connect(
             db.execute('pragma cipher_log_level=none').fetchall()
             db.set_key(key)
             db.execute('select count(*) from sqlite_master').fetchone() # the first read decides whether the key fits
-            for pragma in (f'cache_size={-1024 * cache_mb}', 'temp_store=memory', 'synchronous=full', 'wal_autocheckpoint=8192', 'trusted_schema=off'):
+            for pragma in (f'cache_size={-1024 * cache_mb}', 'temp_store=memory', 'synchronous=full', 'trusted_schema=off'):
                 db.execute(f'pragma {pragma}').fetchall()
     except BaseException:
         db.close()
@@ -450,6 +450,7 @@ def purge(self:Store, ids:Iterable[str])->int:
     self.main.execute('delete from edges where source in (select n from going) or target in (select n from going) or self in (select n from going)')
     self.main.execute("delete from fts where rowid in (select n from going where n <= (select value from meta where name='fts'))")
     for table in ('fts_dirty', 'items'): self.main.execute(f'delete from {table} where n in (select n from going)')
+    self.main.execute("update meta set value=min(value, (select coalesce(max(n), 0) from items)) where name='fts'") # the last numbers are given again
     return len(n)
 
 @patch
@@ -554,7 +555,7 @@ def settled(self:Store):
 @patch
 def integrity_check(self:Store)->list[str]:
     "What is wrong with the file, page by page and edge by edge; empty if nothing is"
-    with self.settled() as (db, whole):
+    with telling(self.path), self.settled() as (db, whole):
         found = [f'page: {r[0]}' for r in db.execute('pragma cipher_integrity_check').fetchall()] if whole else []
         found += [f'structure: {r[0]}' for r in db.execute('pragma integrity_check').fetchall() if r[0] != 'ok']
         loose = db.execute('''select n from edges where source not in (select n from items) or target not in (select n from items)
