@@ -385,7 +385,7 @@ def http(size):
     import requests
     from pymemri.pod.api import PodAPI
     class Echo(BaseHTTPRequestHandler):
-        protocol_version = 'HTTP/1.1'
+        protocol_version, wbufsize = 'HTTP/1.1', -1  # head and body in one packet
         def do_POST(self):
             self.rfile.read(int(self.headers['Content-Length']))
             self.send_response(200)

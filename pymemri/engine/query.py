@@ -339,7 +339,7 @@ def add_index(self:Finder, type:int, name:str):
     with self.store.write() as db:
         there = [r[0] for r in db.execute("select name from sqlite_master where type='index' and name glob 'on_demand_*' order by rowid").fetchall()]
         for old in there[:max(0, len(there) - self.most_indexes + 1)]: db.execute(f'drop index {old}')
-        db.execute(f'create index if not exists {index_name(type, name)} on items({x}) where {f"type={type}" if type else f"{x} is not null"}')
+        db.execute(f'create index if not exists {index_name(type, name)} on items({x}, dateServerModified) where {f"type={type}" if type else f"{x} is not null"}')
         self.store.bump_schema()
     self.slowness.pop((type, name), None)
 

@@ -602,10 +602,15 @@ def search_last_added(
     with_prop:str|None=None, # With this property …
     with_val:Any=None,       # … of this value
 )->ItemBase|None: # None if there is none
-    "The item that was created last"
+    "The item that was created last. Where the Pod knows no property `with_prop`, no item has it: a warning says so"
     query = self._query(({'type': type} if type else {}) | ({with_prop: with_val} if with_prop else {}))
-    if self.api.road.speaks_v5(): found = self.api.search({**query, '_sort': '-dateCreated', '_sortOrder': 'Desc', '_limit': 1})
-    else: found = sorted(self.api.search(query), key=lambda d: d['dateCreated'])[-1:]
+    try:
+        if self.api.road.speaks_v5(): found = self.api.search({**query, '_sort': '-dateCreated', '_sortOrder': 'Desc', '_limit': 1})
+        else: found = sorted(self.api.search(query), key=lambda d: d['dateCreated'])[-1:]
+    except Invalid as e:
+        if not with_prop or f'Property {with_prop} not defined' not in e.message: raise
+        warnings.warn(f'{e.message}: no item has it', stacklevel=2)
+        return None
     return self.get(found[0]['id']) if found else None
 
 # %% ../../nbs/pod/client.ipynb #1fd3383e

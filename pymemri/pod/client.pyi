@@ -238,7 +238,7 @@ class PodClient:
         ...
 
     def search_last_added(self, type: str | type | None=None, with_prop: str | None=None, with_val: Any=None) -> ItemBase | None:
-        """The item that was created last"""
+        """The item that was created last. Where the Pod knows no property `with_prop`, no item has it: a warning says so"""
         ...
 
     def count(self, fields_data: dict | None=None) -> int:
