@@ -209,8 +209,13 @@ def plan(self:Finder, query:dict)->Plan:
         if self.planned_for == self.store.schema_seen: raise
         return self.plan(query)
     if len(self.plans) >= 512: self.plans.clear()
-    self.plans[shape] = plan
+    if not self.newcomers(query.get('type')): self.plans[shape] = plan # types get their number with their first item
     return plan
+
+@patch
+def newcomers(self:Finder, types:str|list|None)->set[str]:
+    "Those of the `types` of a query that have no item yet"
+    return set([types] if isinstance(types, str) else types or ()) - self.store.types.keys()
 
 @patch
 def learn(self:Finder):
@@ -249,7 +254,7 @@ def plan_type(self:Finder, plan:Plan, types:Any):
     if types is None: return
     names = [types] if isinstance(types, str) else types
     if not isinstance(names, (list, tuple)) or not all(isinstance(t, str) for t in names): raise Invalid(f'type needs a name or a list of names, not {shown(types)}')
-    if set(names) - self.store.types.keys(): self.refresh()
+    if self.newcomers(names): self.refresh()
     plan.types = sorted({self.store.types[t] for t in names if t in self.store.types})
     if EDGE in names: # edges without properties are no items; here they look like them
         plan.types.append(0)
