@@ -40,7 +40,7 @@ def figure(
     title = photo.caption or photo.name or 'a picture'
     ratio = f'{photo.width}/{photo.height}' if photo.width and photo.height else '1'
     size = f'width="{photo.width}" height="{photo.height}" ' if photo.width and photo.height else ''
-    shown = f'<img src="{escape(src)}" alt="{escape(title)}" {size}loading="lazy" decoding="async">' if src else \
+    shown = f'<div class="mat"><img src="{escape(src)}" alt="{escape(title)}" {size}loading="lazy" decoding="async"></div>' if src else \
         f'<p class="none" style="aspect-ratio:{ratio}">not shown</p>'
     people = ''.join(f'<li>{escape(person_name(p))}</li>' for p in photo.includes)
     people = f'<ul class="people" aria-label="people in this picture">{people}</ul>' if people else ''
@@ -98,7 +98,8 @@ STYLE = '''
 .pm-gallery .wall{columns:15.5rem;column-gap:1.1rem}
 .pm-gallery figure{break-inside:avoid;margin:0 0 1.1rem;background:var(--card);border:1px solid var(--line);border-radius:12px;overflow:hidden}
 .pm-gallery figure:target{outline:3px solid var(--accent);outline-offset:2px}
-.pm-gallery img{display:block;width:100%;height:auto;background:var(--mat)}
+.pm-gallery .mat{display:grid;place-items:center;min-height:6rem;background:var(--mat)}
+.pm-gallery img{display:block;max-width:100%;max-height:36rem;height:auto;object-fit:contain}
 .pm-gallery .none{display:grid;place-items:center;width:100%;max-height:24rem;min-height:4rem;background:var(--mat);color:#646b73;font-size:.85rem}
 .pm-gallery figcaption{padding:.7rem .9rem .8rem}
 .pm-gallery .title{font-weight:600;line-height:1.35}
@@ -108,6 +109,7 @@ STYLE = '''
 .pm-gallery nav{margin:0 0 1.6rem}
 .pm-gallery nav h2{font-size:1rem}
 .pm-gallery nav ul{list-style:none}
+.pm-gallery nav b{margin-right:.4em}
 .pm-gallery a{color:var(--accent)}
 '''
 
