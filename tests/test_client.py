@@ -510,6 +510,39 @@ def test_sync_pulls_erasures_and_edges_and_forgets_the_purged(make):
     assert not mine.local_db.contains(person) and not mine.exists(person.id)
 
 
+@pytest.mark.parametrize('seed', range(12))
+def test_two_clients_that_change_at_random_agree_in_the_end(tmp_path, seed):
+    import random
+    rnd, props, ids = random.Random(seed), ['firstName', 'lastName', 'displayName', 'gender'], [f'person-{i}' for i in range(4)]
+    a, b = [PodClient(home=tmp_path, quiet=True, **KEYS) for _ in 'ab']
+    for i in ids: Person(id=i, firstName='0', lastName='0').store(a)
+    a.sync()
+    for i in ids: b.get(i)
+    for turn in range(5):
+        before, touched = {(i, p): a.local_db.get(i).__dict__[p] for i in ids for p in props}, {}
+        for who, c in (('a', a), ('b', b)):
+            for _ in range(rnd.randrange(6)):
+                i, p, v = rnd.choice(ids), rnd.choice(props), rnd.choice([None, f'{who}{turn}{rnd.random():.3f}'])
+                setattr(c.local_db.get(i), p, v)
+                touched.setdefault((i, p), {})[who] = v
+            s, t = rnd.sample(ids, 2)
+            c.local_db.get(s).add_edge('relationship', c.local_db.get(t))
+        priority = rnd.choice(['local', 'remote', 'newest'])
+        for c, how in ((a, priority), (b, priority), (a, 'error'), (b, 'error')): c.sync(how)
+        for (i, p), by in touched.items():
+            real = {who: v for who, v in by.items() if v != before[i, p]} or {'nobody': before[i, p]}
+            wins = {'local': 'b', 'remote': 'a'}.get(priority)                # b synced last, so for b what a wrote is remote
+            allowed = {real[wins]} if wins in real else set(real.values())
+            assert a.local_db.get(i).__dict__[p] in allowed, (turn, priority, i, p, by)
+        for i in ids:
+            there = a.api.get_item(i)[0]
+            for p in props: assert there.get(p) == a.local_db.get(i).__dict__[p] == b.local_db.get(i).__dict__[p]
+            edges = sorted((e['name'], e['item']['id']) for e in a.api.get_edges(i))
+            for c in (a, b): assert sorted((e._type, e.target.id) for e in c.local_db.get(i).get_all_edges()) == edges
+    a.close()
+    b.close()
+
+
 def test_sync_takes_a_new_photo_s_bytes_along(make):
     client, photo = make(), Photo.from_np(np.zeros((4, 5), dtype=np.uint8))
     for item in (photo, photo.file[0]): item.store(client)
@@ -761,6 +794,20 @@ def test_key_file(tmp_path, capsys):
     shown = ''.join(capsys.readouterr())
     assert '9999' not in shown and read_pod_key('database_key', path, quiet=True) not in shown
     with pytest.raises(SystemExit): store_keys_cli(['--replace', 'perhaps'])
+
+
+def test_type_checkers_know_the_client(tmp_path):
+    import shutil
+    stubs = ROOT / 'tools' / 'make_stubs.py'
+    assert subprocess.run([sys.executable, str(stubs), '--check'], cwd=ROOT).returncode == 0, 'run tools/make_stubs.py'
+    if not shutil.which('pyright'): pytest.skip('no pyright')
+    program = tmp_path / 'program.py'
+    program.write_text('from pymemri.pod.client import PodClient, Dog\nclient = PodClient()\nok: bool = client.create(Dog("x", 3))\n'
+                       'print(client.search({"type": "Dog"})[0].id, client.owner_key.upper(), client.api.count({}), client.temporary)\n'
+                       'with PodClient.from_local_keys(quiet=True) as c: c.sync("newest")\nclient.creat(Dog("x"))\n')
+    (tmp_path / 'pyrightconfig.json').write_text(json.dumps({'extraPaths': [str(ROOT)]}))
+    found = json.loads(subprocess.run(['pyright', '-p', str(tmp_path), '--outputjson', '--pythonpath', sys.executable], capture_output=True, text=True).stdout)
+    assert [(d['range']['start']['line'], d['rule']) for d in found['generalDiagnostics']] == [(5, 'reportAttributeAccessIssue')]
 
 
 def test_importing_does_nothing(tmp_path):

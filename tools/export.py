@@ -43,6 +43,7 @@ def main():
     changed = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
     if args.check:
         if changed: raise SystemExit("not what the notebooks give, run `make lib`:\n  " + "\n  ".join(changed))
+        subprocess.run([sys.executable, root / "tools/make_stubs.py", "--check"], cwd=root, check=True)
         return print(f"the export is clean ({sum(n.startswith('nbs/') for n in old)} notebooks)")
     for name in changed:
         path = root / name
@@ -51,6 +52,7 @@ def main():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(new[name])
         print("removed" if name not in new else "wrote  ", name)
+    subprocess.run([sys.executable, root / "tools/make_stubs.py"], cwd=root, check=True)
 
 
 if __name__ == "__main__": main()

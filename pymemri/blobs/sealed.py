@@ -8,6 +8,7 @@ __all__ = ['Sealed', 'put_sealed', 'open_sealed', 'SealedBlobs']
 # %% ../../nbs/blobs/sealed.ipynb #13762a72
 import threading
 from typing import Iterator, NamedTuple
+from fastcore.basics import patch
 from ..core import Damaged, NotFound, WrongKey
 from ..crypto import HEADER, TAG, Source, key_bytes, open_chunks, random_key, seal, seal_chunks, unseal
 from .ref import Ref, hasher, parse_ref, verified
@@ -160,14 +161,19 @@ class SealedBlobs:
     def size(self, ref:Ref)->int|None:
         "Bytes of the plaintext, or None"
         return label.size if (label := self._find(ref)) else None
-    def remove(self, ref:Ref)->None:
-        "Forget the blob and its key"
-        _remove(self._index, ref)
-    def refs(self, after:Ref='')->Iterator[Ref]:
-        "Plain names after `after`, sorted"
-        with self._index.lock:
-            self._index.read()
-            return iter(sorted(r for r,found in self._index.labels.items() if found and r > after))
+
+# %% ../../nbs/blobs/sealed.ipynb #ad1445c4
+@patch
+def remove(self:SealedBlobs, ref:Ref)->None:
+    "Forget the blob and its key"
+    _remove(self._index, ref)
+
+@patch
+def refs(self:SealedBlobs, after:Ref='')->Iterator[Ref]:
+    "Plain names after `after`, sorted"
+    with self._index.lock:
+        self._index.read()
+        return iter(sorted(r for r,found in self._index.labels.items() if found and r > after))
 
 # %% ../../nbs/blobs/sealed.ipynb #f4b8adf8
 def _chunks(inner:Blobs, label:_Label)->Iterator[bytes]:

@@ -63,10 +63,12 @@ class Files:
         try: return open_sealed(self.blobs, ref, key, digest)
         except NotFound: raise Damaged(f'the content of file {digest} is missing from {self.path}; restore it from a backup') from None
 
-    def size(self, sha256:str)->int|None:
-        "Bytes of the content; None if there is none"
-        found = self.store.file(check_sha256(sha256))
-        return found and found[2]
+# %% ../../nbs/engine/files.ipynb #0dbb24d6
+@patch
+def size(self:Files, sha256:str)->int|None:
+    "Bytes of the content; None if there is none"
+    found = self.store.file(check_sha256(sha256))
+    return found and found[2]
 
 # %% ../../nbs/engine/files.ipynb #46ea66f6
 @patch

@@ -122,7 +122,9 @@ class Plan(msgspec.Struct):
     def params(self, query:dict)->list:
         "The values to bind, in their order"
         return [query[k] if f is None else f(query[k]) for k, f in self.binds]
-    def condition(self)->str: return ' and '.join(self.where) or 'true'
+    def condition(self)->str:
+        "All conditions as one"
+        return ' and '.join(self.where) or 'true'
 
 STRUCTURAL = frozenset(('type', 'deleted', '_sort', '_sortOrder', '_edgeItems'))
 
@@ -224,6 +226,7 @@ def learn(self:Finder):
         self.indexes = {r[0] for r in db.execute("select name from sqlite_master where type='index' and name glob 'on_demand_*'").fetchall()}
     self.plans, self.planned_for = {}, self.store.schema_seen
 
+# %% ../../nbs/engine/query.ipynb #b9893440
 @patch
 def make_plan(self:Finder, query:dict)->Plan:
     "Turn `query` into SQL"
@@ -268,6 +271,7 @@ def plan_filter(self:Finder, plan:Plan, f:Filter):
     plan.where.append(f.sql)
     plan.binds += [(f.key, m) for m in f.makers]
 
+# %% ../../nbs/engine/query.ipynb #38e6655a
 @patch
 def plan_ids(self:Finder, plan:Plan, query:dict):
     "Ask for items by their ids; they come in that order"
@@ -293,7 +297,9 @@ def refresh(self:Finder):
         finally: self.store.lock.release()
 
 # %% ../../nbs/engine/query.ipynb #925e0f54
-def index_name(type:int, name:str)->str: return f'on_demand_{type}_{name}'
+def index_name(type:int, name:str)->str:
+    "What the index on a property of a type is called"
+    return f'on_demand_{type}_{name}'
 
 @patch
 def choose(self:Finder, plan:Plan, query:dict):

@@ -145,6 +145,7 @@ def version(self:Store)->int:
     "The layout of the file; 0 if it is empty"
     return self.main.execute('pragma user_version').fetchone()[0]
 
+# %% ../../nbs/engine/store.ipynb #12626757
 @patch
 def lay_out(self:Store):
     "Make the tables and the built-in schema items of a new Pod, unless another process was quicker"

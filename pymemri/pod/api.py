@@ -255,7 +255,7 @@ class HttpRoad:
         timeout:float=300, # Seconds to wait for a piece of an answer
     ):
         scheme, host, port, self.prefix = parse_address(url)
-        self.address = f'{scheme}://{f"[{host}]" if ":" in host else host}:{port}{self.prefix}'
+        self.address:str = f'{scheme}://{f"[{host}]" if ":" in host else host}:{port}{self.prefix}'
         self.wire, self.v5, self._owner, self._auth = version, None, owner, auth
         self.connections = Connections(scheme, host, port, answer=timeout)
     def __repr__(self): return self.address

@@ -43,7 +43,8 @@ def conflicts(
 )->list[str]:
     "The properties that both sides changed, to different values"
     then, here, there = mine._original_properties, mine.__dict__, theirs.__dict__
-    return [p for p in mine.properties if p in then and not agree(p, there.get(p), then[p]) and not agree(p, there.get(p), here.get(p))]
+    def dispute(p, a, b, c): return not (agree(p, a, b) or agree(p, b, c) or agree(p, a, c))
+    return [p for p in mine.properties if p in then and dispute(p, then[p], here.get(p), there.get(p))]
 
 # %% ../../nbs/pod/db.ipynb #f15939dc
 def theirs_wins(
@@ -71,7 +72,8 @@ def merge_properties(
     lost = {p for p in mine.properties if p in disputed and theirs_wins(p, mine, theirs, priority)}
     for p in mine.properties:
         r = theirs.__dict__.get(p)
-        settled = p not in then or p in lost or p in ('dateServerModified', 'dateCreated') or agree(p, r, mine.__dict__.get(p))
+        settled = p not in then or p in lost or p in ('dateServerModified', 'dateCreated') \
+            or agree(p, mine.__dict__.get(p), r) or agree(p, mine.__dict__.get(p), then[p])
         if settled and p != 'id': mine.__dict__[p] = r
         if settled:
             then.pop(p, None)

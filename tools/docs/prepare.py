@@ -209,12 +209,16 @@ def constants(module, documented, root):
     lines, public, out = code.splitlines(), set(), []
     for node in ast.parse(code).body:
         if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None: continue
-        for name in (t.id for t in getattr(node, "targets", [getattr(node, "target", None)]) if isinstance(t, ast.Name)):
+        targets = getattr(node, "targets", None) or [node.target]
+        single = {t.id for t in targets if isinstance(t, ast.Name)}
+        for name in [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]:
             if name == "__all__": public = set(ast.literal_eval(node.value))
             if name not in public or f"{module}.{name}" in documented: continue
             documented.add(f"{module}.{name}")
             value, note = ast.get_source_segment(code, node.value), lines[node.end_lineno - 1][node.end_col_offset:].strip().lstrip("# ")
-            out.append(f"```{{py:data}} {name}\n:module: {module}\n" + (f":value: {value}\n" if "\n" not in value and len(value) < 72 else "") + f"\n{note}\n```")
+            short = name in single and "\n" not in value and len(value) < 72
+            if value.startswith(("'", '"')): value = json.dumps(value)  # else the option would be read as one quoted text
+            out.append(f"```{{py:data}} {name}\n:module: {module}\n" + (f":value: {value}\n" if short else "") + f"\n{note}\n```")
     return "## Constants\n\n" + "\n\n".join(out) if out else ""
 
 
