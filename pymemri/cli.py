@@ -240,7 +240,7 @@ def run_demo(
 )->tuple[Steps, Imported, Path, Path]: # What was done, what was imported, the folder of the Pod, and the page
     "Photographs into a new encrypted Pod, and back"
     source = Path(folder).expanduser() if folder is not None else demo_photos()
-    if not source.is_dir(): raise Invalid(f'{readable(str(source))} is not a folder')
+    if folder == '' or not source.is_dir(): raise Invalid(f'{readable(str(folder))!r} is not a folder')
     out = Path(out).expanduser().absolute()
     if not out.parent.is_dir() or out.is_dir(): raise Invalid(f'{out} cannot be written: it should be a file in a folder that exists')
     steps, pod = Steps(), new_folder(home_folder(home), source).absolute()
