@@ -188,8 +188,8 @@ def step_search(steps:Steps, client:PodClient, word:str|None):
     with steps('width >= 500, widest first') as say:
         wide = client.search({'type': 'Photo', 'width>=': 500, '_sort': '-width'})
         say.append(amount(len(wide), 'photo') + (f': {names(wide)}' if wide else ''))
-    if not word: return
-    with steps(f'text "{word}"') as say:
+    with steps(f'text "{word}"' if word else 'text') as say:
+        if not word: return say.append('no caption has a word to look for')
         found = client.search({'type': 'Photo', '_text': word})
         say.append(amount(len(found), 'photo'))
         for p in found[:3]: say.append(next((line for line in p._snippet.splitlines() if '**' in line), p._snippet))
