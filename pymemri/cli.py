@@ -11,6 +11,7 @@ __all__ = ['ABOUT', 'MARK', 'COMMANDS', 'demo_photos', 'new_folder', 'open_demo'
 import argparse, os, re, shutil, sys, textwrap, time
 from collections import Counter
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
 from .core import Conflict, Invalid, NotFound, PodError, WrongKey, home_folder, private_folder
@@ -80,8 +81,8 @@ def new_folder(
 def open_demo(folder:Path, key:str|None=None, quiet:bool=False)->PodClient:
     "A client for the Pod in `folder`, with the keys that are kept there, or with another database key"
     file = folder / POD_KEYS_FOLDER / POD_KEYS_FILENAME
-    keys = {k: read_pod_key(k, file, quiet=True) for k in ('database_key', 'owner_key')}
-    return PodClient(home=folder, quiet=quiet, **keys | ({'database_key': key} if key else {}))
+    own, owner = (read_pod_key(k, file, quiet=True) for k in ('database_key', 'owner_key'))
+    return PodClient(home=folder, database_key=key or own, owner_key=owner, quiet=quiet)
 
 # %% ../nbs/cli.ipynb #a6052bf9
 def known_text(got:Imported, most:int=8)->list[bytes]:
@@ -259,7 +260,7 @@ def run_demo(
 # %% ../nbs/cli.ipynb #f55da879
 def demo(folder:str|None=None, home:str|None=None, out:str='demo.html', quiet:bool=False)->int:
     "Photographs into an encrypted Pod, found again, and shown in a page"
-    steps, got, pod, out = run_demo(folder, home, out, quiet)
+    steps, got, pod, page = run_demo(folder, home, out, quiet)
     print(f'{"Photographs of scikit-image" if folder is None else readable(str(folder))}, in a new encrypted Pod\n')
     print(steps.text(min(120, shutil.get_terminal_size((100, 24)).columns)))
     if got.refused: print(f'\n  {amount(len(got.refused), "file was", "files were")} left out:')
@@ -267,7 +268,7 @@ def demo(folder:str|None=None, home:str|None=None, out:str='demo.html', quiet:bo
     if len(got.refused) > 20: print(f'    and {len(got.refused) - 20} more')
     print(f'\n  Pod      {readable(str(pod))}   (the next demo replaces it)')
     print(f'  keys     {readable(str(pod / POD_KEYS_FOLDER / POD_KEYS_FILENAME))}   (for you alone; they lie here for the demo, keep your own elsewhere)')
-    print(f'  gallery  {readable(str(out))}   (open it in a browser)')
+    print(f'  gallery  {readable(str(page))}   (open it in a browser)')
     return 0
 
 def keep_keys(path:str|None=None, keep:bool=False)->int:
@@ -302,7 +303,7 @@ def main(
 )->int: # What the process should end with
     "The console script `pymemri`"
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace') # a terminal that lacks a letter shows a mark
+        if isinstance(stream, TextIOWrapper): stream.reconfigure(errors='replace') # a terminal that lacks a letter shows a mark
     parser = make_parser()
     args = vars(parser.parse_args(argv))
     command = args.pop('command')
