@@ -52,9 +52,6 @@ def item(i):
 def items(start, stop): return [item(i) for i in range(start, stop)]
 
 
-def median(f, n=5): return statistics.median(f() for _ in range(n))
-
-
 def timed(f, clock=cpu):
     gc.collect()
     gc.disable()
@@ -65,13 +62,10 @@ def timed(f, clock=cpu):
     return t, out
 
 
-def duel(ours, floor, rounds=7, clock=cpu):
-    "Median times of two functions, called in turns"
-    a, b = [], []
-    for _ in range(rounds):
-        b.append(timed(floor, clock)[0])
-        a.append(timed(ours, clock)[0])
-    return statistics.median(a), statistics.median(b)
+def duel(ours, floor, rounds=9, clock=cpu):
+    "Median ratio of two functions that are called in turns (pair by pair, since machines change their speed), and their median times"
+    pairs = [(timed(ours, clock)[0], timed(floor, clock)[0]) for _ in range(rounds)]
+    return statistics.median(a / b for a, b in pairs), *(statistics.median(x) for x in zip(*pairs))
 
 
 # -- the four stores ------------------------------------------------------------------------------------------------------
@@ -182,36 +176,34 @@ def us(t, n=1): return f'{t / n * 1e6:.1f} µs'
 
 
 # -- the questions ----------------------------------------------------------------------------------------------------------
-def bulk(pod, bare, eav, size, base):
-    "Fill all stores; the ratios are taken over the last batches"
-    ours, floor, theirs, times = [], [], [], {}
-    json_times, json_bytes = [], 0
-    ids = []
-    last = size - min(size // 2, 5 * BATCH)
+def bulk(pod, bare, eav, size, pairs):
+    "Fill all stores, a batch into each in turn; `pairs` gets the times of each batch, bare rows and ours"
+    json_bytes, ids = 0, []
     for start in range(0, size, BATCH):
-        its, some = items(start, min(size, start + BATCH)), new_id.many(min(size, start + BATCH) - start)
+        its = items(start, min(size, start + BATCH))
+        some = new_id.many(len(its))
         ids += some
         rows = bare.rows(its, some)
         full = [d | {'id': i} for d, i in zip(its, some)]
         json_bytes += sum(len(r[4]) + len('"dateServerModified":1234567890123,"deleted":false,') for r in rows)  # as an answer has them
-        asJson = msgspec.json.encode(dict(createItems=full))
-        t, _ = timed(lambda: bare.insert(rows))
-        viaJson = start >= last and (start // BATCH) % 2
-        if viaJson: u, out = timed(lambda: pod.bulk_json(asJson))
-        else: u, out = timed(lambda: pod.bulk(dict(createItems=full)))
-        if eav and start < 200_000: v, _ = timed(lambda: eav.insert(its, some))
-        assert (msgspec.json.decode(out) if viaJson else out)['createItems'] == some
-        if start >= last:
-            floor.append(t / len(its))
-            (json_times if viaJson else ours).append(u / len(its))
-            if eav and start < 200_000: theirs.append(v / len(its))
-    f, o = statistics.median(floor), statistics.median(ours)
-    report(size, 'E1', f / o, f'{us(o)} an item, bare {us(f)}')
-    if json_times: report(size, 'E2', f / statistics.median(json_times), us(statistics.median(json_times)) + ' an item')
-    if theirs: report(size, 'R1a', statistics.median(theirs) / o, us(statistics.median(theirs)) + ' an item')
-    base[size] = o
-    if 100_000 in base and size > 100_000: report(size, 'E9', o / base[100_000])
+        text = msgspec.json.encode(dict(createItems=full))
+        floor, _ = timed(lambda: bare.insert(rows))
+        kind = 'json' if len(pairs['json']) < len(pairs['dict']) else 'dict'
+        ours, out = timed((lambda: pod.bulk_json(text)) if kind == 'json' else (lambda: pod.bulk(dict(createItems=full))))
+        assert (msgspec.json.decode(out) if kind == 'json' else out)['createItems'] == some
+        pairs[kind].append((floor / len(its), ours / len(its)))
+        if eav: pairs['eav'].append((timed(lambda: eav.insert(its, some))[0] / len(its), ours / len(its)))
     return ids, json_bytes
+
+
+def report_bulk(size, pairs, base):
+    def ratio(kind): return statistics.median(a / b for a, b in pairs[kind][-40:])
+    ours, floor = (statistics.median(p[i] for p in pairs['dict'][-40:]) for i in (1, 0))
+    report(size, 'E1', ratio('dict'), f'{us(ours)} an item, bare {us(floor)}')
+    report(size, 'E2', ratio('json'), us(statistics.median(p[1] for p in pairs['json'][-40:])) + ' an item')
+    if pairs['eav']: report(size, 'R1a', ratio('eav'), us(statistics.median(p[0] for p in pairs['eav'])) + ' an item')
+    base[size] = ours / floor, ours
+    if 100_000 in base and size > 100_000: report(size, 'E9', ours / base[100_000][1], f'bare rows alone {floor * base[100_000][0] / base[100_000][1]:.2f}')
 
 
 def sizes(pod, bare, eav, size, json_bytes):
@@ -229,15 +221,15 @@ def gets(pod, bare, eav, size, ids):
     skip = ('dateCreated', 'dateModified', 'dateServerModified', 'deleted')
     plain = [{k: v for k, v in json.loads(text).items() if k not in skip} for text in (get(some[0]), one(sql, (some[0],)).fetchone()[0])]
     assert plain[0] == plain[1] and plain[0]['id'] == some[0]
-    a, b = duel(lambda: [get(i) for i in some], lambda: [one(sql, (i,)).fetchone()[0] for i in some])
-    report(size, 'E3a', a / b, f'{us(a, 2000)}, bare {us(b, 2000)}')
-    c, b = duel(lambda: [pod.get_item(i) for i in some], lambda: [one(sql, (i,)).fetchone()[0] for i in some])
-    report(size, 'E3b', c / b, us(c, 2000))
+    ratio, a, b = duel(lambda: [get(i) for i in some], lambda: [one(sql, (i,)).fetchone()[0] for i in some])
+    report(size, 'E3a', ratio, f'{us(a, 2000)}, bare {us(b, 2000)}')
+    ratio, c, b = duel(lambda: [pod.get_item(i) for i in some], lambda: [one(sql, (i,)).fetchone()[0] for i in some])
+    report(size, 'E3b', ratio, us(c, 2000))
     if eav:
         known = some if size <= 200_000 else random.Random(2).sample(ids[:200_000], 2000)
         assert eav.get(known[0])['id'] == known[0]
-        e, c = duel(lambda: [eav.get(i) for i in known], lambda: [pod.get_item(i) for i in known], 3)
-        report(size, 'R1b', e / c, us(e, 2000))
+        ratio, e, c = duel(lambda: [eav.get(i) for i in known], lambda: [pod.get_item(i) for i in known], 5)
+        report(size, 'R1b', ratio, us(e, 2000))
 
 
 def ranges(pod, bare, eav, size):
@@ -246,13 +238,13 @@ def ranges(pod, bare, eav, size):
     q = {'dateServerModified>=': ours[len(ours) // 2], '_limit': 100}
     sql = 'select doc from items where dateServerModified>=? order by dateServerModified, n limit 100'
     assert len(json.loads(pod.search_json(q))) == 100
-    a, b = duel(lambda: [pod.search_json(q) for _ in range(50)], lambda: [bare.db.execute(sql, (dates[len(dates) // 2],)).fetchall() for _ in range(50)])
-    report(size, 'E4', a / b, f'{us(a, 50)}, bare {us(b, 50)}')
+    ratio, a, b = duel(lambda: [pod.search_json(q) for _ in range(50)], lambda: [bare.db.execute(sql, (dates[len(dates) // 2],)).fetchall() for _ in range(50)])
+    report(size, 'E4', ratio, f'{us(a, 50)}, bare {us(b, 50)}')
     if eav:
         date = eav.db.execute('select dateServerModified from items order by dateServerModified limit 1 offset ?', (eav.n // 2,)).fetchone()[0]
         assert len(eav.range(date)) == 100
-        e, a = duel(lambda: [eav.range(date) for _ in range(5)], lambda: [pod.search_json(q) for _ in range(5)], 5)
-        report(size, 'R1c', e / a, us(e, 5))
+        ratio, e, a = duel(lambda: [eav.range(date) for _ in range(5)], lambda: [pod.search_json(q) for _ in range(5)])
+        report(size, 'R1c', ratio, us(e, 5))
 
 
 def searches(pod, bare, eav, size):
@@ -273,16 +265,16 @@ def searches(pod, bare, eav, size):
     if eav and size <= 200_000:
         assert len(eav.eq('Person', 'lastName', name)) == len(want)
         pod.find.slow = 10**9
-        e, a = duel(lambda: eav.eq('Person', 'lastName', name), lambda: pod.search_json(q), 3)
-        report(size, 'R1e', e / a, f'{e * 1e3:.0f} ms, ours {a * 1e3:.0f} ms')
+        ratio, e, a = duel(lambda: eav.eq('Person', 'lastName', name), lambda: pod.search_json(q), 3)
+        report(size, 'R1e', ratio, f'{e * 1e3:.0f} ms, ours {a * 1e3:.0f} ms')
         del pod.find.slow
     pod.find.add_index(pod.store.types['Person'], 'lastName')
     bare.db.execute("create index by_name on items(json_extract(doc, '$.lastName')) where type=1")
     names = [f'Last{k % 5000}' for k in range(0, 5000 if size >= 15000 else size // 3, 17)]
     sql = "select doc from items indexed by by_name where type=1 and json_extract(doc, '$.lastName')=?"
     assert len(json.loads(pod.search_json(q))) == len(want)
-    a, b = duel(lambda: [pod.search_json({'type': 'Person', 'lastName': x}) for x in names], lambda: [bare.db.execute(sql, (x,)).fetchall() for x in names])
-    report(size, 'E5', a / b, f'{us(a, len(names))}, bare {us(b, len(names))}')
+    ratio, a, b = duel(lambda: [pod.search_json({'type': 'Person', 'lastName': x}) for x in names], lambda: [bare.db.execute(sql, (x,)).fetchall() for x in names])
+    report(size, 'E5', ratio, f'{us(a, len(names))}, bare {us(b, len(names))}')
 
 
 def fulltext(pod, bare, size):
@@ -293,8 +285,8 @@ def fulltext(pod, bare, size):
     ours = [{'_text': w, '_limit': 20} for w in words]
     db = pod.store.main
     for w in words[:3]: assert all(w in json.dumps(d) for d in pod.search({'_text': w, '_limit': 20}))
-    a, b = duel(lambda: [pod.search_json(q) for q in ours], lambda: [db.execute(sql, (f'"{w}"',)).fetchall() for w in words])
-    report(size, 'E6', a / b, f'{us(a, len(words))}, bare {us(b, len(words))}')
+    ratio, a, b = duel(lambda: [pod.search_json(q) for q in ours], lambda: [db.execute(sql, (f'"{w}"',)).fetchall() for w in words])
+    report(size, 'E6', ratio, f'{us(a, len(words))}, bare {us(b, len(words))}')
 
 
 def expand(pod, eav, size, ids):
@@ -316,8 +308,8 @@ def expand(pod, eav, size, ids):
     q = {'ids': hot, '[[edges]]': {}}
     ours, theirs = pod.search(q), eav.expand(hot)
     assert [{e['_item']['id'] for e in d['[[edges]]']} for d in ours] == [{e['_item']['id'] for e in d['[[edges]]']} for d in theirs]
-    e, a = duel(lambda: eav.expand(hot), lambda: pod.search_json(q), 5)
-    report(size, 'R1d', e / a, f'{e * 1e3:.1f} ms, ours {a * 1e3:.2f} ms for {sum(len(d["[[edges]]"]) for d in ours)} edges')
+    ratio, e, a = duel(lambda: eav.expand(hot), lambda: pod.search_json(q))
+    report(size, 'R1d', ratio, f'{e * 1e3:.1f} ms, ours {a * 1e3:.2f} ms for {sum(len(d["[[edges]]"]) for d in ours)} edges')
 
 
 def durable(pod, bare, size, home):
@@ -327,8 +319,8 @@ def durable(pod, bare, size, home):
         for d in one: pod.create_item(d | {'id': new_id()})
     def floor():
         for d in one: bare.insert(bare.rows([d], [new_id()]))
-    a, b = duel(ours, floor, 5, wall)
-    report(size, 'E7a', a / b, f'{us(a, len(one))}, bare {us(b, len(one))}')
+    ratio, a, b = duel(ours, floor, 5, wall)
+    report(size, 'E7a', ratio, f'{us(a, len(one))}, bare {us(b, len(one))}')
     n = syncs(home)
     if n is None: print('           E7b  not measured: no C compiler to count the syncs with')
     else: report(size, 'E7b', n)
@@ -382,8 +374,8 @@ def peers(pod, size, home, ids):
         report(size, 'P1a', sum(theirs) / sum(ours), f'{us(sum(theirs), n)} an item, ours {us(sum(ours), n)}')
         some = random.Random(4).sample([d['id'] for d in full], 1000)
         assert table.get(some[0])['id'] == some[0]
-        a, b = duel(lambda: [table.get(i) for i in some], lambda: [fresh.get_item(i) for i in some], 5)
-        report(size, 'P1b', a / b, f'{us(a, 1000)}, ours {us(b, 1000)}')
+        ratio, a, b = duel(lambda: [table.get(i) for i in some], lambda: [fresh.get_item(i) for i in some])
+        report(size, 'P1b', ratio, f'{us(a, 1000)}, ours {us(b, 1000)}')
     db.close()
 
 
@@ -393,7 +385,7 @@ def http(size):
     import requests
     from pymemri.pod.api import PodAPI
     class Echo(BaseHTTPRequestHandler):
-        protocol_version = 'HTTP/1.1'
+        protocol_version, wbufsize = 'HTTP/1.1', -1  # head and body in one packet
         def do_POST(self):
             self.rfile.read(int(self.headers['Content-Length']))
             self.send_response(200)
@@ -412,8 +404,8 @@ def http(size):
         api = PodAPI(KEY, 'bench', url)
         session, body = requests.Session(), dict(auth=dict(type='ClientAuth', databaseKey=KEY), payload='tree-0001')
         assert api.get_item('tree-0001') == session.post(f'{url}/v4/bench/get_item', json=body).json() == []
-        a, b = duel(lambda: [api.get_item('tree-0001') for _ in range(n)], lambda: [session.post(f'{url}/v4/bench/get_item', json=body).json() for _ in range(n)], 5)
-        report(size, 'C1', a / b, f'{us(a, n)}, requests {us(b, n)}')
+        ratio, a, b = duel(lambda: [api.get_item('tree-0001') for _ in range(n)], lambda: [session.post(f'{url}/v4/bench/get_item', json=body).json() for _ in range(n)], 5)
+        report(size, 'C1', ratio, f'{us(a, n)}, requests {us(b, n)}')
     finally: os.kill(child, 9)
 
 
@@ -431,15 +423,24 @@ def sealing(size):
         for _ in seal_chunks(key, hashed()): pass
         return h.hexdigest()
     assert ours() == hashlib.sha256(data).hexdigest()
-    a, b = duel(ours, lambda: hashlib.sha256(data).hexdigest(), 7)
-    report(size, 'F1', b / a, f'{64 * 1.048576 / a:.0f} MB/s, sha256 alone {64 * 1.048576 / b:.0f} MB/s')
+    ratio, a, b = duel(ours, lambda: hashlib.sha256(data).hexdigest(), 7)
+    report(size, 'F1', 1 / ratio, f'{64 * 1.048576 / a:.0f} MB/s, sha256 alone {64 * 1.048576 / b:.0f} MB/s')
+
+
+def fill(size, home, pairs):
+    "The stores, filled"
+    pod, bare, eav = new_pod(home), Bare(home), Eav(home) if size <= 200_000 else None
+    return pod, bare, eav, *bulk(pod, bare, eav, size, pairs)
 
 
 def run(size, base):
+    pairs = dict(dict=[], json=[], eav=[])
+    for _ in range(2 + 200_000 // (3 * size + 1) if size < 200_000 else 0):  # small stores are filled several times, for enough pairs
+        with tempfile.TemporaryDirectory(prefix='pymemri-bench-') as home: fill(size, home, pairs)[0].close()
     home = tempfile.mkdtemp(prefix='pymemri-bench-')
     try:
-        pod, bare, eav = new_pod(home), Bare(home), Eav(home) if size <= 200_000 else None
-        ids, json_bytes = bulk(pod, bare, eav, size, base)
+        pod, bare, eav, ids, json_bytes = fill(size, home, pairs)
+        report_bulk(size, pairs, base)
         sizes(pod, bare, eav, size, json_bytes)
         gets(pod, bare, eav, size, ids)
         ranges(pod, bare, eav, size)

@@ -549,6 +549,7 @@ def items_table(
 
 class ItemList(list[T]):
     "A list of items, such as the answer to a search: shown as a table, otherwise like any list"
+    __slots__ = () # a value that was meant for an item in it is refused
     def __repr__(self):
         some = ', '.join(map(repr, self[:3]))
         return f'{len(self)} items' + (f': {some}' if self else '') + (' …' if len(self) > 3 else '')

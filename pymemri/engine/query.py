@@ -7,7 +7,7 @@ __all__ = ['OPERATOR', 'WORDS', 'EDGE_ROW', 'HEAD', 'ITEM', 'BARE_EDGES', 'COLUM
            'COMPARE', 'STRUCTURAL', 'TERM', 'decode', 'SAFE_TEXT', 'ROWS', 'MAX_DEPTH', 'SIDES', 'CATCH_UP',
            'split_key', 'as_list', 'unmarked', 'expression', 'after_prefix', 'Filter', 'check_value', 'filter_of',
            'Plan', 'shape_of', 'order_of', 'whole', 'match_of', 'Finder', 'index_name', 'MissingIndex', 'needle',
-           'run_parts', 'edge_text', 'edge_options', 'words']
+           'run_parts', 'edge_options', 'words']
 
 # %% ../../nbs/engine/query.ipynb #32f3cbbd
 import os, re, threading, time
@@ -126,11 +126,13 @@ class Plan(msgspec.Struct):
         "All conditions as one"
         return ' and '.join(self.where) or 'true'
 
-STRUCTURAL = frozenset(('type', 'deleted', '_sort', '_sortOrder', '_edgeItems'))
+STRUCTURAL = ('type', 'deleted', '_sort', '_sortOrder', '_edgeItems')
 
 def shape_of(query:dict)->tuple:
     "What the SQL of a query depends on"
-    return tuple([(k, tuple(v) if isinstance(v, list) else v) if k in STRUCTURAL else (k, None in v if isinstance(v, list) else v.__class__) for k, v in query.items()])
+    kinds, get = tuple(map(type, query.values())), query.get
+    if list not in kinds: return (*query, kinds, *map(get, STRUCTURAL))
+    return (*query, kinds, *[tuple(v) if isinstance(v, list) else v for v in map(get, STRUCTURAL)], *[None in v for v in query.values() if isinstance(v, list)])
 
 # %% ../../nbs/engine/query.ipynb #a9ed09bf
 def order_of(schema:Schema, query:dict)->str:
@@ -179,6 +181,7 @@ class Finder:
     def get_json(self, id:str)->str|None:
         "The item with this id as JSON text, deleted or not; None if there is none"
         row = self.store.one(GET, (id,))
+        if row is not None and '\x02' not in row[0]: return row[0]
         if row is None and (n := edge_number(id)) is not None: row = self.store.one(GET_EDGE, (n,))
         return row and unmarked(row[0], self.store.read)
     def search(self, query:dict)->list[dict]:
@@ -340,7 +343,7 @@ def add_index(self:Finder, type:int, name:str):
     with self.store.write() as db:
         there = [r[0] for r in db.execute("select name from sqlite_master where type='index' and name glob 'on_demand_*' order by rowid").fetchall()]
         for old in there[:max(0, len(there) - self.most_indexes + 1)]: db.execute(f'drop index {old}')
-        db.execute(f'create index if not exists {index_name(type, name)} on items({x}) where {f"type={type}" if type else f"{x} is not null"}')
+        db.execute(f'create index if not exists {index_name(type, name)} on items({x}, dateServerModified) where {f"type={type}" if type else f"{x} is not null"}')
         self.store.bump_schema()
     self.slowness.pop((type, name), None)
 
@@ -504,11 +507,6 @@ def with_ties(self:Finder, db, plan:Plan, query:dict)->list[tuple[int, str]]:
 ROWS = ('_ties', '_snippet', '[[edges]]', '~[[edges]]')
 MAX_DEPTH = 8
 SIDES = {'[[edges]]': ('source', 'target'), '~[[edges]]': ('target', 'source')}
-def edge_text(n:int, date:int, deleted:int, server:int|None, doc:str|None)->str:
-    "The JSON text of an edge without its last brace: its own item's, if it has one (then `doc` is not None)"
-    if doc is None: server, doc = date, f'{{"type":"{EDGE}","id":"{EDGE_PREFIX}{n:016x}","dateCreated":{date},"dateModified":{date}}}'
-    return f'{{"dateServerModified":{server},"deleted":{"true" if deleted else "false"},{doc[1:-1]}'
-
 def edge_options(key:str, v:Any)->tuple[list[str]|None, int]:
     "The names (None for all) and the depth that a query asks for"
     if not isinstance(v, dict): raise Invalid(f'JSON deserialization error payload.{key}: invalid type: {shown(v)}, expected an object such as {{"names": ["friend"], "depth": 2}}')
@@ -529,9 +527,10 @@ def edges_of(self:Finder, db, key:str, numbers:list[int], names:list[str]|None, 
     rows.sort(key=lambda r: (called[r[1]][0], r[2]))
     deeper = self.edges_of(db, key, list({r[7] for r in rows}), names, depth - 1) if depth > 1 and rows else None
     out = {n: [] for n in numbers}
-    for n, name, *edge, far, item in rows:
+    for n, name, e, date, deleted, server, doc, far, item in rows:
         if deeper is not None: item = f'{item[:-1]},"{key}":[{",".join(deeper[far])}]}}'
-        out[n].append(f'{edge_text(*edge)},"_edge":{called[name][1]},"_item":{item}}}')
+        if doc is None: server, doc = date, f'{{"type":"{EDGE}","id":"{EDGE_PREFIX}{e:016x}","dateCreated":{date},"dateModified":{date}}}'
+        out[n].append(f'{{"dateServerModified":{server},"deleted":{"true" if deleted else "false"},"_edge":{called[name][1]},"_item":{item},{doc[1:]}')
     return out
 
 # %% ../../nbs/engine/query.ipynb #8ea96a4b

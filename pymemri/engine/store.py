@@ -58,7 +58,7 @@ def connect(
             db.execute('pragma cipher_log_level=none').fetchall()
             db.set_key(key)
             db.execute('select count(*) from sqlite_master').fetchone() # the first read decides whether the key fits
-            for pragma in (f'cache_size={-1024 * cache_mb}', 'temp_store=memory', 'synchronous=full', 'trusted_schema=off'):
+            for pragma in (f'cache_size={-1024 * cache_mb}', 'temp_store=memory', 'synchronous=full', 'wal_autocheckpoint=8192', 'trusted_schema=off'):
                 db.execute(f'pragma {pragma}').fetchall()
     except BaseException:
         db.close()

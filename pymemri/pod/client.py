@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_BATCH', 'MAX_ITEM', 'SYSTEM_TYPES', 'Dog', 'schema_records', 'is_known', 'json_size', 'gather_batch', 'PodClient',
-           'class_from_schema', 'NoSuchItem', 'Bar', 'Counted', 'DEFAULT_POD_ADDRESS', 'POD_VERSION', 'PodAPI',
-           'PodError', 'Priority', 'DB', 'Item', 'Edge']
+           'type_of', 'class_from_schema', 'NoSuchItem', 'Bar', 'Counted', 'DEFAULT_POD_ADDRESS', 'POD_VERSION',
+           'PodAPI', 'PodError', 'Priority', 'DB', 'Item', 'Edge']
 
 # %% ../../nbs/pod/client.ipynb #8fc16db8
 import json, os, threading, warnings
@@ -169,6 +169,16 @@ PodClient.generate_random_key = staticmethod(random_key)
 PodClient.gather_batch = staticmethod(gather_batch)
 
 # %% ../../nbs/pod/client.ipynb #2296c8cc
+def type_of(
+    x:ItemBase|type[ItemBase], # An item, or a class
+)->type[ItemBase]:
+    "The class of an item; a class is its own. Invalid for anything else"
+    cls = x if isinstance(x, type) else type(x)
+    if issubclass(cls, ItemBase): return cls
+    way_out = 'take an item out of it' if issubclass(cls, (list, tuple)) else 'derive it from `Item`'
+    raise Invalid(f'{cls.__name__} is no type of item; {way_out}')
+
+# %% ../../nbs/pod/client.ipynb #bf0c501c
 @patch
 def _types_in_pod(self:PodClient)->dict:
     "What the Pod knows of types, as far as this client has heard"
@@ -183,7 +193,7 @@ def _lacking(self:PodClient, items:Iterable[ItemBase|type])->list[dict]:
     "The definitions that the Pod needs before it can take `items`"
     records = {}
     for item in items:
-        cls = item if isinstance(item, type) else type(item)
+        cls = type_of(item)
         if cls in self._complete: continue
         if cls is not item: cls.learn(item)
         for r in schema_records(cls):
@@ -198,12 +208,12 @@ def _learned(self:PodClient, records:list[dict], items:Iterable[ItemBase|type]):
         if 'edgeName' in r: there.setdefault('edges', {}).setdefault(r['edgeName'], []).append(r['targetType'])
         else: there.setdefault('properties', {})[r['propertyName']] = r['valueType']
     for item in items:
-        cls = item if isinstance(item, type) else type(item)
+        cls = type_of(item)
         there = self.registered_classes.get(cls.__name__)
         if there is None or there is getattr(built_in, cls.__name__, None): self.registered_classes[cls.__name__] = cls
         if not cls._open and all(n in cls._types for n in cls.properties): self._complete.add(cls)
 
-# %% ../../nbs/pod/client.ipynb #bef27a43
+# %% ../../nbs/pod/client.ipynb #97d3eea3
 @patch
 def add_to_schema(
     self:PodClient,
@@ -211,12 +221,10 @@ def add_to_schema(
 )->bool: # True
     "Tell the Pod about types. ValueError if nobody knows the type of a property; Invalid if the Pod has it with another"
     for item in items:
-        cls = item if isinstance(item, type) else type(item)
-        if not issubclass(cls, ItemBase): raise Invalid(f'{cls.__name__} is no type of item; derive it from `Item`')
-        if cls is item: cls.get_property_types()
+        if type_of(item) is item: item.get_property_types()
     self._known, self._complete = None, set() # another program may have emptied the Pod
     self._register(items)
-    self.registered_classes |= {cls.__name__: cls for cls in (i if isinstance(i, type) else type(i) for i in items)}
+    self.registered_classes |= {cls.__name__: cls for cls in map(type_of, items)}
     return True
 
 @patch
@@ -594,10 +602,15 @@ def search_last_added(
     with_prop:str|None=None, # With this property …
     with_val:Any=None,       # … of this value
 )->ItemBase|None: # None if there is none
-    "The item that was created last"
+    "The item that was created last. Where the Pod knows no property `with_prop`, no item has it: a warning says so"
     query = self._query(({'type': type} if type else {}) | ({with_prop: with_val} if with_prop else {}))
-    if self.api.road.speaks_v5(): found = self.api.search({**query, '_sort': '-dateCreated', '_sortOrder': 'Desc', '_limit': 1})
-    else: found = sorted(self.api.search(query), key=lambda d: d['dateCreated'])[-1:]
+    try:
+        if self.api.road.speaks_v5(): found = self.api.search({**query, '_sort': '-dateCreated', '_sortOrder': 'Desc', '_limit': 1})
+        else: found = sorted(self.api.search(query), key=lambda d: d['dateCreated'])[-1:]
+    except Invalid as e:
+        if not with_prop or f'Property {with_prop} not defined' not in e.message: raise
+        warnings.warn(f'{e.message}: no item has it', stacklevel=2)
+        return None
     return self.get(found[0]['id']) if found else None
 
 # %% ../../nbs/pod/client.ipynb #1fd3383e

@@ -9,7 +9,7 @@ __all__ = ['Priority', 'SyncConflict', 'agree', 'conflicts', 'theirs_wins', 'mer
 from enum import Enum
 from typing import Any, Iterator
 from ..core import Conflict, Invalid, nearest
-from ..data.item import Item
+from ..data.item import Item, joined
 
 # %% ../../nbs/pod/db.ipynb #dea47394
 class Priority(str, Enum):
@@ -44,7 +44,7 @@ def conflicts(
     "The properties that both sides changed, to different values"
     then, here, there = mine._original_properties, mine.__dict__, theirs.__dict__
     def dispute(p, a, b, c): return not (agree(p, a, b) or agree(p, b, c) or agree(p, a, c))
-    return [p for p in mine.properties if p in then and dispute(p, then[p], here.get(p), there.get(p))]
+    return [p for p in mine.get_property_names() if p in then and dispute(p, then[p], here.get(p), there.get(p))]
 
 # %% ../../nbs/pod/db.ipynb #f15939dc
 def theirs_wins(
@@ -68,9 +68,9 @@ def merge_properties(
     priority:Priority,
 ):
     "Bring `mine` up to date; what changed only here stays pending"
-    then, disputed = mine._original_properties, set(conflicts(mine, theirs))
-    lost = {p for p in mine.properties if p in disputed and theirs_wins(p, mine, theirs, priority)}
-    for p in mine.properties:
+    then, disputed = mine._original_properties, conflicts(mine, theirs)
+    lost = {p for p in disputed if theirs_wins(p, mine, theirs, priority)}
+    for p in joined(mine.get_property_names(), theirs.get_property_names()):
         r = theirs.__dict__.get(p)
         settled = p not in then or p in lost or p in ('dateServerModified', 'dateCreated') \
             or agree(p, mine.__dict__.get(p), r) or agree(p, mine.__dict__.get(p), then[p])

@@ -97,6 +97,7 @@ class Held:
         "Close what is open here, and clear the folder away if nobody else uses it"
         if self.pid != os.getpid(): return # a fork of the process that holds it
         for user in list(self.users): user.close()
+        if not self.folder.exists(): return os.close(self.fd) # somebody cleared it away
         with looking(self.home):
             os.close(self.fd)
             if sys.platform == 'win32' and not self.maker: return
