@@ -97,6 +97,7 @@ class Edges(Generic[T]):
         several:Any = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
         edges = [] if value is None else [self.edge(item, o) for o in several]
         item.__dict__[self.name] = []
+        item._new_edges[:] = [e for e in item._new_edges if e._type != self.name]
         for e in edges: self.add(item, e)
     def edge(self, item:Any, other:Any, new:bool=True)->Edge:
         "An edge from `item` to `other`; `TypeError` unless that is an item, or an edge from here to one"
