@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['OPERATOR', 'WORDS', 'EDGE_ROW', 'HEAD', 'PROPS', 'ITEM', 'BARE_EDGES', 'COLUMNS', 'ALL', 'GET', 'GET_EDGE', 'MARK',
-           'ENDS', 'COMPARE', 'STRUCTURAL', 'TERM', 'decode', 'UNBINDABLE', 'BEYOND', 'SAFE_TEXT', 'ROWS', 'MAX_DEPTH',
-           'SIDES', 'CATCH_UP', 'split_key', 'as_list', 'unmarked', 'expression', 'after_prefix', 'Filter',
+           'LOST', 'ENDS', 'COMPARE', 'STRUCTURAL', 'TERM', 'decode', 'UNBINDABLE', 'BEYOND', 'SAFE_TEXT', 'ROWS',
+           'MAX_DEPTH', 'SIDES', 'CATCH_UP', 'split_key', 'as_list', 'unmarked', 'expression', 'after_prefix', 'Filter',
            'check_value', 'filter_of', 'Plan', 'shape_of', 'order_of', 'whole', 'match_of', 'Finder', 'index_name',
-           'MissingIndex', 'needle', 'run_parts', 'edge_options', 'words']
+           'sound', 'MissingIndex', 'needle', 'run_parts', 'edge_options', 'words']
 
 # %% ../../nbs/engine/query.ipynb #32f3cbbd
 import os, re, threading, time
@@ -17,7 +17,7 @@ from typing import Any, Callable
 import msgspec
 from fastcore.basics import patch
 from sqlcipher3 import dbapi2 as sqlcipher
-from ..core import Invalid, NotFound, PodError, nearest
+from ..core import Damaged, Invalid, NotFound, PodError, nearest
 from .schema import BASE, DATETIME, EDGE_SCHEMA, PROPERTY_SCHEMA, REAL, TEXT, Schema, convert, shown
 from .store import EDGE, EDGE_PREFIX, Store, edge_number, telling
 
@@ -45,6 +45,7 @@ GET_EDGE = f'select {ITEM} from ({BARE_EDGES} and n=?) i'
 
 # %% ../../nbs/engine/query.ipynb #0ce17f36
 MARK = re.compile('\x02([0-9]+)\x03')
+LOST = 'a page of the database was changed or cut, and what stood there is lost; restore a backup, or open a copy to rescue what can be read'
 ENDS = f'''select iif(e.self is null, e.n+{EDGE_ROW}, e.self), concat('"_edge":', json_quote(m.name), ',"_source":"', s.id, '","_target":"', t.id, '",') from edges e
     join names m on m.n=e.name join items s on s.n=e.source join items t on t.n=e.target where e.self in (select value from json_each(?1)) or e.n in (select value-{EDGE_ROW} from json_each(?1))'''
 
@@ -53,7 +54,8 @@ def as_list(v:list)->str:
     return msgspec.json.encode([x for x in v if x is not None]).decode()
 
 def unmarked(text:str, connection:Callable[[], Any])->str:
-    "`text` without marks: the ends of edges stand in the place of theirs. `connection` opens a context with one, should it be needed"
+    "`text` without marks: the ends of edges stand in the place of theirs. `connection` opens a context with one, should it be needed. `Damaged` where zeros show a lost page"
+    if '\0' in text: raise Damaged(LOST)
     if '\x02' not in text: return text
     with connection() as db: ends = dict(db.execute(ENDS, (as_list([int(n) for n in MARK.findall(text)]),)).fetchall())
     return MARK.sub(lambda m: ends.get(int(m[1]), ''), text)
@@ -185,7 +187,7 @@ class Finder:
     def get_json(self, id:str)->str|None:
         "The item with this id as JSON text, deleted or not; None if there is none"
         row = self.store.one(GET, (id,))
-        if row is not None and '\x02' not in row[0]: return row[0]
+        if row is not None and '\x02' not in row[0] and '\0' not in row[0]: return row[0]
         if row is None and (n := edge_number(id)) is not None: row = self.store.one(GET_EDGE, (n,))
         return row and unmarked(row[0], self.store.read)
     def search(self, query:dict)->list[dict]:
@@ -365,13 +367,20 @@ def search_json(self:Finder, query:dict)->str:
 
 UNBINDABLE, BEYOND = (OverflowError, UnicodeEncodeError), 'a value of the search is a whole number beyond 64 bits, or text that is not Unicode (half of a surrogate pair)'
 
+def sound(db, rows:Any)->Any:
+    "`rows`, unless a damaged page was read for them: `Damaged`. SQLCipher gives zeros for its content, and an error only to who reads another page; full text takes zeros for an end"
+    if db.execute('pragma cipher_status').fetchone() != ('1',): raise Damaged(LOST)
+    return rows
+
 class MissingIndex(Exception):
     "Another process dropped the index that a plan names; the plan is forgotten by now"
 
 @patch
 def answer(self:Finder, plan:Plan, query:dict)->str:
     "The items of `plan`, joined by commas"
-    try: return self.store.one(plan.whole, plan.params(query))[0] or ''
+    try:
+        if not plan.rank: return self.store.one(plan.whole, plan.params(query))[0] or ''
+        with self.store.read() as db: return sound(db, db.execute(plan.whole, plan.params(query)).fetchone())[0] or ''
     except UNBINDABLE: raise Invalid(BEYOND) from None
     except PodError as e:
         if 'no such index' not in str(e): raise
@@ -488,7 +497,7 @@ def rows(self:Finder, plan:Plan, query:dict):
                     return
                 db = stack.enter_context(self.store.read(snapshot=True))
                 if '_ties' in query: yield db, self.with_ties(db, plan, query)
-                else: yield db, [(n, r) for r, n in db.execute(plan.quick, plan.params(query)).fetchall()]
+                else: yield db, [(n, r) for r, n in sound(db, db.execute(plan.quick, plan.params(query)).fetchall())]
             except UNBINDABLE: raise Invalid(BEYOND) from None
 
 @patch
@@ -626,5 +635,5 @@ def tally(self:Finder, query:dict, what:str, tail:str, *more)->list[tuple]:
     plan = self.plan(query)
     if plan.rank: self.catch_up()
     try:
-        with self.store.read() as db: return db.execute(f'select {what} from {plan.source} where {plan.condition()} {tail}', [*plan.params(query), *more]).fetchall()
+        with self.store.read() as db: return sound(db, db.execute(f'select {what} from {plan.source} where {plan.condition()} {tail}', [*plan.params(query), *more]).fetchall())
     except UNBINDABLE: raise Invalid(BEYOND) from None
