@@ -187,8 +187,9 @@ def bulk_json(self:Pod, text:bytes|str)->bytes:
         with self.store.write():
             found = self.store.schema.read_batch(text, self.store.now)
             if found is not None: return msgspec.json.encode(dict(createItems=self.store.insert(found), createEdges=[], search=[]))
-    except msgspec.DecodeError as e: raise Invalid(f'JSON deserialization error: {e}') from None
-    return msgspec.json.encode(self.bulk(msgspec.json.decode(text)))
+        actions = decode(text) if found is None else None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e: raise Invalid(f'JSON deserialization error: {e}') from None
+    return msgspec.json.encode(self.bulk(actions))
 
 # %% ../../nbs/engine/pod.ipynb #87df2ff4
 @patch

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['OPERATOR', 'WORDS', 'EDGE_ROW', 'HEAD', 'ITEM', 'BARE_EDGES', 'COLUMNS', 'ALL', 'GET', 'GET_EDGE', 'MARK', 'ENDS',
-           'COMPARE', 'STRUCTURAL', 'TERM', 'decode', 'SAFE_TEXT', 'ROWS', 'MAX_DEPTH', 'SIDES', 'CATCH_UP',
-           'split_key', 'as_list', 'unmarked', 'expression', 'after_prefix', 'Filter', 'check_value', 'filter_of',
-           'Plan', 'shape_of', 'order_of', 'whole', 'match_of', 'Finder', 'index_name', 'MissingIndex', 'needle',
-           'run_parts', 'edge_options', 'words']
+           'COMPARE', 'STRUCTURAL', 'TERM', 'decode', 'UNBINDABLE', 'BEYOND', 'SAFE_TEXT', 'ROWS', 'MAX_DEPTH', 'SIDES',
+           'CATCH_UP', 'split_key', 'as_list', 'unmarked', 'expression', 'after_prefix', 'Filter', 'check_value',
+           'filter_of', 'Plan', 'shape_of', 'order_of', 'whole', 'match_of', 'Finder', 'index_name', 'MissingIndex',
+           'needle', 'run_parts', 'edge_options', 'words']
 
 # %% ../../nbs/engine/query.ipynb #32f3cbbd
 import os, re, threading, time
@@ -18,7 +18,7 @@ import msgspec
 from fastcore.basics import patch
 from sqlcipher3 import dbapi2 as sqlcipher
 from ..core import Invalid, NotFound, PodError, nearest
-from .schema import BASE, EDGE_SCHEMA, PROPERTY_SCHEMA, REAL, TEXT, Schema, shown
+from .schema import BASE, DATETIME, EDGE_SCHEMA, PROPERTY_SCHEMA, REAL, TEXT, Schema, convert, shown
 from .store import EDGE, EDGE_PREFIX, Store, edge_number, telling
 
 # %% ../../nbs/engine/query.ipynb #4eab8635
@@ -100,9 +100,10 @@ def filter_of(schema:Schema, key:str, v:Any)->Filter:
         if op not in ('==', '!='): raise Invalid(f'{key} needs a value; None goes with == and != only')
         return Filter(name, op, f'{x} is {"not " if op == "!=" else ""}null', [], key)
     check_value(schema, name, op, v)
-    if op == '!=': return Filter(name, op, f'{x} is not ?', [None], key)
+    make = {REAL: float, DATETIME: lambda v: convert(DATETIME, v)}.get(schema.kinds[name])
+    if op == '!=': return Filter(name, op, f'{x} is not ?', [make], key)
     if op == '*=': return Filter(name, op, f'instr({x}, ?)', [None], key)
-    if op != '^=': return Filter(name, op, f'{x} {COMPARE[op]} ?', [None], key, True)
+    if op != '^=': return Filter(name, op, f'{x} {COMPARE[op]} ?', [make], key, True)
     return Filter(name, op, f"({x} >= ? and {x} < coalesce(?, x'00'))", [None, after_prefix], key, True) # any text is less than any blob
 
 # %% ../../nbs/engine/query.ipynb #12dfc166
@@ -133,7 +134,7 @@ def shape_of(query:dict)->tuple:
     "What the SQL of a query depends on"
     kinds, get = tuple(map(type, query.values())), query.get
     if list not in kinds: return (*query, kinds, *map(get, STRUCTURAL))
-    return (*query, kinds, *[tuple(v) if isinstance(v, list) else v for v in map(get, STRUCTURAL)], *[None in v for v in query.values() if isinstance(v, list)])
+    return (*query, kinds, *[tuple(v) if isinstance(v, list) else v for v in map(get, STRUCTURAL)], *[frozenset(map(type, v)) for v in query.values() if isinstance(v, list)])
 
 # %% ../../nbs/engine/query.ipynb #a9ed09bf
 def order_of(schema:Schema, query:dict)->str:
@@ -281,12 +282,14 @@ def plan_ids(self:Finder, plan:Plan, query:dict):
 @patch
 def plan_after(self:Finder, plan:Plan, query:dict):
     "Begin after the last item of the page before: its `[dateServerModified, id]`"
-    v = query['_after']
-    if not (isinstance(v, list) and len(v) == 2 and isinstance(v[0], int) and isinstance(v[1], str)): raise Invalid(f'_after needs [dateServerModified, id], not {shown(v)}')
+    def part(v, k):
+        if isinstance(v, list) and len(v) == 2 and isinstance(v[0], int) and isinstance(v[1], str): return v[k]
+        raise Invalid(f'_after needs [dateServerModified, id], not {shown(v)}')
+    part(query['_after'], 0)
     if '_sort' in query or '_text' in query: raise Invalid('_after pages in the order of change; it does not go with _sort or _text')
     sign = '<' if query.get('_sortOrder') == 'Desc' else '>'
     plan.where.append(f'(i.dateServerModified, i.n) {sign} (?, coalesce((select n from items where id=?), -1))')
-    plan.binds += [('_after', lambda v: v[0]), ('_after', lambda v: v[1])]
+    plan.binds += [('_after', lambda v: part(v, 0)), ('_after', lambda v: part(v, 1))]
 
 @patch
 def refresh(self:Finder):
@@ -358,6 +361,8 @@ def search_json(self:Finder, query:dict)->str:
     self.note(plan, time.perf_counter() - start)
     return f'[{text}]'
 
+UNBINDABLE, BEYOND = (OverflowError, UnicodeEncodeError), 'a value of the search is a whole number beyond 64 bits, or text that is not Unicode (half of a surrogate pair)'
+
 class MissingIndex(Exception):
     "Another process dropped the index that a plan names; the plan is forgotten by now"
 
@@ -365,7 +370,7 @@ class MissingIndex(Exception):
 def answer(self:Finder, plan:Plan, query:dict)->str:
     "The items of `plan`, joined by commas"
     try: return self.store.one(plan.whole, plan.params(query))[0] or ''
-    except OverflowError: return '' # a whole number beyond 64 bits equals nothing that is stored
+    except UNBINDABLE: raise Invalid(BEYOND) from None
     except PodError as e:
         if 'no such index' not in str(e): raise
     self.planned_for = None
@@ -379,7 +384,7 @@ def needle(f:Filter, query:dict)->str|None:
     v = query[f.key]
     if f.op != '==' or f.name in COLUMNS or isinstance(v, bool): return None
     if isinstance(v, str) and SAFE_TEXT.fullmatch(v): return f'{f.name}":"{v}"'
-    return f'{f.name}":{v}' if isinstance(v, int) else None
+    return f'{f.name}":{v}' if isinstance(v, int) and f.makers == [None] else None # a Real has many spellings
 
 @patch
 def parts(self:Finder, db, type:int)->list[int]|None:
@@ -482,7 +487,7 @@ def rows(self:Finder, plan:Plan, query:dict):
                 db = stack.enter_context(self.store.read(snapshot=True))
                 if '_ties' in query: yield db, self.with_ties(db, plan, query)
                 else: yield db, [(n, r) for r, n in db.execute(plan.quick, plan.params(query)).fetchall()]
-            except OverflowError: yield db, []
+            except UNBINDABLE: raise Invalid(BEYOND) from None
 
 @patch
 def with_ties(self:Finder, db, plan:Plan, query:dict)->list[tuple[int, str]]:
@@ -616,4 +621,6 @@ def tally(self:Finder, query:dict, what:str, tail:str, *more)->list[tuple]:
     query = {k: v for k, v in query.items() if k not in ('_limit', '_offset', '_sort', '_sortOrder', '_snippet', *SIDES)}
     plan = self.plan(query)
     if plan.rank: self.catch_up()
-    with self.store.read() as db: return db.execute(f'select {what} from {plan.source} where {plan.condition()} {tail}', [*plan.params(query), *more]).fetchall()
+    try:
+        with self.store.read() as db: return db.execute(f'select {what} from {plan.source} where {plan.condition()} {tail}', [*plan.params(query), *more]).fetchall()
+    except UNBINDABLE: raise Invalid(BEYOND) from None

@@ -93,6 +93,7 @@ class Schema:
 def shown(v:Any)->str:
     "`v` as compact JSON, cut after 80 characters, for an error message"
     try: s = msgspec.json.encode(v).decode()
+    except RecursionError: s = f'a deeply nested {type(v).__name__}'
     except Exception: s = repr(v)
     return s if len(s) <= 80 else s[:77] + '...'
 

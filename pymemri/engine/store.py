@@ -16,7 +16,7 @@ from typing import Callable, Iterable, Iterator
 import msgspec
 from fastcore.basics import patch
 from sqlcipher3 import dbapi2 as sqlcipher
-from ..core import Conflict, Damaged, Invalid, NotFound, PodError, Unavailable, WrongKey, new_id, now_ms, private_folder
+from ..core import Conflict, Damaged, Invalid, NotFound, PodError, TooLarge, Unavailable, WrongKey, new_id, now_ms, private_folder
 from .schema import BUILT_IN, EDGE_SCHEMA, PROPERTY_SCHEMA, Change, Checked, Schema, document
 
 # %% ../../nbs/engine/store.ipynb #4940d0fa
@@ -29,6 +29,7 @@ def telling(path:Path):
         if 'not a database' in text: raise WrongKey(f'the key does not open the Pod at {path} (file is not a database with this key); nothing was changed') from None
         if 'locked' in text or 'busy' in text: raise Unavailable(f'the Pod at {path} is busy: another program has been writing for longer than we wait; try again') from None
         if 'full' in text: raise PodError(507, f'no space left for the Pod at {path}; nothing of this change was stored: free some space and repeat it') from None
+        if 'too big' in text: raise TooLarge('an item has more than a thousand million bytes; keep large contents as files') from None
         if 'malformed' in text or 'disk I/O' in text: raise Damaged(f'the Pod at {path} is damaged ({text}); restore a backup, or open a copy to rescue what can be read') from None
         raise PodError(500, f'{text} (Pod at {path})') from e
 
@@ -46,6 +47,7 @@ def cipher_key(
 )->bytes: # What SQLCipher takes
     "The key in SQLCipher's own form: a raw key where we can tell it, else the passphrase"
     if not isinstance(key, str) or not key: raise Invalid('a Pod needs a database key: 64 hex digits, or a passphrase')
+    if re.fullmatch("[xX]'[0-9a-fA-F]*'", key): raise Invalid("a passphrase can't have the form x'…', which SQLCipher keeps for keys; give the hex digits alone, or other words")
     if RAW_KEY.fullmatch(key): return f"x'{key}'".encode()
     if not salt: return key.encode()
     return f"x'{hashlib.pbkdf2_hmac('sha512', key.encode(), salt, 256_000, 32).hex()}{salt.hex()}'".encode()
@@ -196,6 +198,7 @@ def lay_out(self:Store):
     self.main.execute('begin immediate')
     try:
         if not self.version():
+            if self.path.stat().st_size: raise Damaged(f'{self.path} is no Pod, or the rest of one that was cut off; restore a backup, or move the file away')
             for statement in LAYOUT.split(';\n')[:-1]: self.main.execute(statement)
             self.main.executemany('insert into meta values (?, ?)', [('schema', 0), ('fts', 0)])
             self.insert_built_in()
