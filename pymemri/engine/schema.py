@@ -113,10 +113,8 @@ class Checked(NamedTuple):
     "An item that the schema accepts"
     id: str
     type: str
-    dateCreated: int  # Milliseconds since 1970, as `dateModified`
-    dateModified: int
     deleted: bool
-    doc: str          # JSON text that begins with `{"type":`
+    doc: str # JSON text of the item, but for `deleted` and `dateServerModified`
 
 def check_date(item:dict, name:str)->int|None:
     "The date `name` of `item`, which may be missing"
@@ -124,14 +122,14 @@ def check_date(item:dict, name:str)->int|None:
     if v is None or convert(INTEGER, v) is not None: return v
     raise Invalid(f'JSON deserialization error payload.{name}: invalid value {shown(v)}, expected ms since 1970 as an integer')
 
-def document(props:dict)->str:
-    "JSON text of an item's type and properties, or of changes to them"
-    try: return msgspec.json.encode(props).decode()
-    except UnicodeEncodeError: raise Invalid(f'an item of type {props.get("type", "")!r} holds text that is not Unicode (half of a surrogate pair)') from None
+def document(item:dict)->str:
+    "JSON text of an item"
+    try: return msgspec.json.encode(item).decode()
+    except UnicodeEncodeError: raise Invalid(f'an item of type {item.get("type", "")!r} holds text that is not Unicode (half of a surrogate pair)') from None
 
 # %% ../../nbs/engine/schema.ipynb #ed458609
-def check_head(item:dict, now:int)->tuple[str, str, int, int, bool]:
-    "Id, type, dates and `deleted` of an item; what is missing is made up"
+def check_head(item:dict, now:int)->dict:
+    "The base fields of an item's document; what is missing is made up"
     if not isinstance(item, dict): raise Invalid(f'JSON deserialization error payload: invalid type: {shown(item)}, expected an item')
     type, id, deleted = item.get('type'), item.get('id'), item.get('deleted', False)
     if type is None: raise Invalid('JSON deserialization error payload: missing field `type`')
@@ -139,8 +137,8 @@ def check_head(item:dict, now:int)->tuple[str, str, int, int, bool]:
     if not isinstance(deleted, bool): raise Invalid(f'JSON deserialization error payload.deleted: {shown(deleted)}, expected a boolean')
     if id is not None and not (isinstance(id, str) and ITEM_ID.fullmatch(id)):
         raise Invalid(f"Item id '{id[:60] if isinstance(id, str) else shown(id)}' does not satisfy the format ^{ITEM_ID.pattern}$ (6 to 36 letters, digits, _ or -)")
-    created, modified = (check_date(item, d) for d in ('dateCreated', 'dateModified'))
-    return id or new_id(), type, now if created is None else created, now if modified is None else modified, deleted
+    dates = [check_date(item, d) for d in ('dateCreated', 'dateModified')]
+    return dict(zip(('type', 'id', 'dateCreated', 'dateModified'), (type, id or new_id(), *(now if d is None else d for d in dates))))
 
 @patch
 def check(
@@ -149,14 +147,14 @@ def check(
     now:int=0, # Milliseconds since 1970, for dates that the item does not give
 )->Checked:
     "`item` as it can be stored, or `Invalid`"
-    head = check_head(item, now)
-    type, doc = head[1], {'type': head[1]}
+    doc = check_head(item, now)
+    type = doc['type']
     if item.get('dateServerModified') is not None: self.value('dateServerModified', item['dateServerModified'], type)
     for name, v in item.items():
         if name in BASE or name == 'rowid': continue
         if v is not None: doc[name] = self.value(name, v, type)
         elif name not in self.kinds: self.value(name, v, type)
-    return Checked(*head, document(doc))
+    return Checked(doc['id'], type, item.get('deleted', False), document(doc))
 
 # %% ../../nbs/engine/schema.ipynb #8e56f13b
 _int = Annotated[int, Meta(ge=-BIG, le=BIG-1)]
@@ -195,10 +193,12 @@ def checked_structs(rows:list, now:int)->list[Checked]|None:
     fresh = iter(new_id.many(sum(s.id is None for s in rows)))
     tags, out = {c: c.__struct_config__.tag for c in {s.__class__ for s in rows}}, []
     for s in rows:
-        id, created, modified, deleted = s.id, s.dateCreated, s.dateModified, s.deleted
-        s.id = s.dateCreated = s.dateModified = s.dateServerModified = None
-        s.deleted = False
-        out.append((next(fresh) if id is None else id, tags[s.__class__], now if created is None else created, now if modified is None else modified, deleted, _encode(s).decode()))
+        if s.id is None: s.id = next(fresh)
+        if s.dateCreated is None: s.dateCreated = now
+        if s.dateModified is None: s.dateModified = now
+        if s.dateServerModified is not None: s.dateServerModified = None
+        if deleted := s.deleted: s.deleted = False
+        out.append((s.id, tags[s.__class__], deleted, _encode(s).decode()))
     return out
 
 @patch

@@ -78,8 +78,8 @@ LAYOUT = '''
 create table meta(name text primary key, value) strict, without rowid;
 create table types(n integer primary key, name text not null unique) strict;
 create table names(n integer primary key, name text not null unique) strict;
-create table items(n integer primary key, id text not null unique, type integer not null, dateCreated integer not null,
-    dateModified integer not null, dateServerModified integer not null, deleted integer not null, edge integer not null, doc text not null) strict;
+create table items(n integer primary key, id text not null unique, type integer not null, dateServerModified integer not null,
+    deleted integer not null, edge integer not null, doc text not null) strict;
 create index items_by_type on items(type, dateServerModified);
 create index items_by_date on items(dateServerModified);
 create table edges(n integer primary key, source integer not null, name integer not null, target integer not null,
@@ -91,7 +91,7 @@ create virtual table fts using fts5(body, content='', contentless_delete=1, deta
 create table fts_dirty(n integer primary key) strict;
 '''.replace('value)', 'value any)')
 VERSION = 1 # of this layout; kept in the file as `user_version`
-INSERT = 'insert into items(id, type, dateCreated, dateModified, dateServerModified, deleted, edge, doc) values (?, ?, ?, ?, ?, ?, 0, ?)'
+INSERT = 'insert into items(id, type, dateServerModified, deleted, edge, doc) values (?, ?, ?, ?, 0, ?)'
 
 # %% ../../nbs/engine/store.ipynb #9ba972ed
 EDGE, EDGE_PREFIX = 'Edge', '00000000ed6e8000'
@@ -212,7 +212,7 @@ def lay_out(self:Store):
 def insert_built_in(self:Store):
     "Write the schema items that every Pod has, with their fixed ids and dates of 0"
     n = self.type_number(PROPERTY_SCHEMA)
-    rows = [(id, n, 0, 0, 0, 0, document(dict(type=PROPERTY_SCHEMA, itemType=t, propertyName=p, valueType=k))) for id, t, p, k in BUILT_IN]
+    rows = [(id, n, 0, 0, document(dict(type=PROPERTY_SCHEMA, id=id, dateCreated=0, dateModified=0, itemType=t, propertyName=p, valueType=k))) for id, t, p, k in BUILT_IN]
     self.main.executemany(INSERT, rows)
 
 @patch
@@ -343,7 +343,7 @@ SORT_FROM = 256 # batches of fewer items keep their order
 def insert(self:Store, checked:list[Checked])->list[str]:
     "Store new items; their ids, in the same order. An id that is taken is a `Conflict`"
     now, types = self.now, {t: self.type_number(t) for t in {c[1] for c in checked}}
-    rows = [(id, types[type], created, modified, now, deleted, doc) for id, type, created, modified, deleted, doc in checked]
+    rows = [(id, types[type], now, deleted, doc) for id, type, deleted, doc in checked]
     ids = [c[0] for c in checked]
     if len(rows) >= SORT_FROM: rows.sort(key=itemgetter(1))
     if any(i.startswith(EDGE_PREFIX) for i in ids): raise Invalid(f'item ids that begin with {EDGE_PREFIX} are reserved for edges')
@@ -369,12 +369,12 @@ def taken(self:Store, ids:list[str])->str:
 def update(self:Store, change:Change):
     "Apply `change`; `NotFound` if there is no such item. Deleted items can be changed, and brought back"
     self.promote(change.id)
-    doc, patch = ('doc', ()) if change.patch == '{}' else ('json_patch(doc, ?)', (change.patch,))
-    row = self.main.execute(f'update items set doc={doc}, dateModified=?, dateServerModified=?, deleted=coalesce(?, deleted) where id=? returning n, edge, deleted',
-                            (*patch, self.now if change.dateModified is None else change.dateModified, self.now, change.deleted, change.id)).fetchall()
+    when = f'{{"dateModified":{self.now if change.dateModified is None else change.dateModified}}}'
+    row = self.main.execute('update items set doc=json_patch(doc, ?), dateServerModified=?, deleted=coalesce(?, deleted) where id=? returning n, edge, deleted',
+                            (when if change.patch == '{}' else f'{when[:-1]},{change.patch[1:]}', self.now, change.deleted, change.id)).fetchall()
     if not row: raise NotFound(f'Item with id {change.id} not found')
     (n, edge, deleted), = row
-    if patch: self.main.execute("insert or ignore into fts_dirty select ? where ? <= (select value from meta where name='fts')", (n, n))
+    if change.patch != '{}': self.main.execute("insert or ignore into fts_dirty select ? where ? <= (select value from meta where name='fts')", (n, n))
     if edge: self.main.execute('update edges set deleted=? where self=?', (deleted, n))
 
 # %% ../../nbs/engine/store.ipynb #79f3a1c2
@@ -419,8 +419,8 @@ def promote(self:Store, id:str):
     row = self.main.execute('select date, deleted from edges where n=? and self is null', (n,)).fetchone()
     if not row: return
     date, deleted = row
-    own = self.main.execute(INSERT, (id, self.type_number(EDGE), date, date, date, deleted, document(dict(type=EDGE)))).lastrowid
-    self.main.execute('update items set edge=1 where n=?', (own,))
+    doc = document(dict(type=EDGE, id=id, dateCreated=date, dateModified=date))
+    own = self.main.execute('insert into items(id, type, dateServerModified, deleted, edge, doc) values (?, ?, ?, ?, 1, ?)', (id, self.type_number(EDGE), date, deleted, doc)).lastrowid
     self.main.execute('update edges set self=? where n=?', (own, n))
 
 @patch
