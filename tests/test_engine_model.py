@@ -134,7 +134,7 @@ class Story(RuleBasedStateMachine):
             items.append(dict(type=type, id=f'bulk-{self.made:06}', **p))
         ids = [i['id'] for i in items]
         changes = [dict(id=old, **props)] * (old in self.items)
-        actions = dict(createItems=items, updateItems=changes, deleteItems=ids[-1:], createEdges=[dict(_source=ids[0], _target=ids[-1], _name='friend')], search=[{'ids': ids}])
+        actions = dict(createItems=items, updateItems=changes, deleteItems=ids[-1:], createEdges=[dict(_source=ids[0], _target=ids[-1], _name='friend')], search=[{'ids': ids}, dict(type=new[0][0], deleted=False)])
         if fails == NotFound: actions['deleteEdges'] = [dict(_source=ids[0], _target=ids[0], _name='never')]
         if fails == Invalid: actions['search'].append({'nmae': 'x'})
         if fails:
