@@ -101,8 +101,8 @@ def shown(v:Any)->str:
 def value(self:Schema, name:str, v:Any, of:str='')->Any:
     "`v` as property `name` stores it, or `Invalid`. `of` names the type or place in the message"
     if name not in self.kinds:
-        raise Invalid(f'Property {name} not defined in Schema (attempted to use it for json value {shown(v)}'
-                      f'{" in " + of if of else ""}){nearest(name, self.kinds)}')
+        raise Invalid(f'Property {name} not defined in Schema (attempted to use it for json value {shown(v)})'
+                      f'{" of " + of if of else ""}{nearest(name, self.kinds)}')
     out = convert(self.kinds[name], v)
     if out is None:
         raise Invalid(f'Failed to parse json value {shown(v)} to {self.kinds[name]} ({name}){" of " + of if of else ""}')

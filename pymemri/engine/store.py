@@ -29,7 +29,7 @@ def telling(path:Path):
         if 'not a database' in text: raise WrongKey(f'the key does not open the Pod at {path} (file is not a database with this key); nothing was changed') from None
         if 'locked' in text or 'busy' in text: raise Unavailable(f'the Pod at {path} is busy: another program has been writing for longer than we wait; try again') from None
         if 'full' in text: raise PodError(507, f'no space left for the Pod at {path}; nothing of this change was stored: free some space and repeat it') from None
-        if 'too big' in text: raise TooLarge('an item has more than a thousand million bytes; keep large contents as files') from None
+        if 'too big' in text: raise TooLarge('more than a thousand million bytes: of an answer, ask for pages with _limit and _after; keep large contents as files') from None
         if 'malformed' in text or 'disk I/O' in text or 'vtable constructor' in text: raise Damaged(f'the Pod at {path} is damaged ({text}); restore a backup, or open a copy to rescue what can be read') from None
         raise PodError(500, f'{text} (Pod at {path})') from e
 
