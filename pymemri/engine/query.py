@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OPERATOR', 'WORDS', 'EDGE_ROW', 'HEAD', 'ITEM', 'BARE_EDGES', 'COLUMNS', 'ALL', 'GET', 'GET_EDGE', 'MARK', 'LOST',
-           'ENDS', 'COMPARE', 'STRUCTURAL', 'TERM', 'decode', 'UNBINDABLE', 'BEYOND', 'SAFE_TEXT', 'ROWS', 'MAX_DEPTH',
-           'SIDES', 'CATCH_UP', 'split_key', 'as_list', 'unmarked', 'expression', 'after_prefix', 'Filter',
+           'ENDS', 'COMPARE', 'STRUCTURAL', 'RARE', 'TERM', 'decode', 'UNBINDABLE', 'BEYOND', 'SAFE_TEXT', 'ROWS',
+           'MAX_DEPTH', 'SIDES', 'CATCH_UP', 'split_key', 'as_list', 'unmarked', 'expression', 'after_prefix', 'Filter',
            'check_value', 'filter_of', 'Plan', 'shape_of', 'order_of', 'whole', 'match_of', 'Finder', 'index_name',
            'sound', 'MissingIndex', 'needle', 'run_parts', 'edge_options', 'words']
 
@@ -131,11 +131,12 @@ class Plan(msgspec.Struct):
         return ' and '.join(self.where) or 'true'
 
 STRUCTURAL = ('type', 'deleted', '_sort', '_sortOrder', '_edgeItems')
+RARE = frozenset(STRUCTURAL[1:])
 
 def shape_of(query:dict)->tuple:
     "What the SQL of a query depends on"
     kinds, get = tuple(map(type, query.values())), query.get
-    if list not in kinds: return (*query, kinds, *map(get, STRUCTURAL))
+    if list not in kinds: return (*query, kinds, get('type')) if RARE.isdisjoint(query) else (*query, kinds, *map(get, STRUCTURAL))
     return (*query, kinds, *[tuple(v) if isinstance(v, list) else v for v in map(get, STRUCTURAL)], *[frozenset(map(type, v)) for v in query.values() if isinstance(v, list)])
 
 # %% ../../nbs/engine/query.ipynb #a9ed09bf
@@ -356,8 +357,9 @@ def search_json(self:Finder, query:dict)->str:
     if plan.rank: self.catch_up()
     if plan.types == []: return '[]'
     if plan.whole:
-        try: return f'[{unmarked(self.answer(plan, query), self.store.read)}]'
+        try: text = self.answer(plan, query)
         except MissingIndex: return self.search_json(query)
+        return f'[{unmarked(text, self.store.read)}]'
     start = time.perf_counter()
     with self.rows(plan, query) as (db, rows): text = unmarked(','.join(self.decorate(db, rows, query)), lambda: nullcontext(db))
     self.note(plan, time.perf_counter() - start)

@@ -190,10 +190,11 @@ _encode = msgspec.json.Encoder().encode
 def checked_structs(rows:list, now:int)->list[Checked]|None:
     "What the store needs of each struct in `rows`; None if an id has another form than ids have"
     if not _ids.fullmatch(''.join([s.id + '\n' for s in rows if s.id is not None])): return None
-    fresh = iter(new_id.many(sum(s.id is None for s in rows)))
+    lack = [s for s in rows if s.id is None]
+    if lack:
+        for s, id in zip(lack, new_id.many(len(lack))): s.id = id
     tags, out = {c: c.__struct_config__.tag for c in {s.__class__ for s in rows}}, []
     for s in rows:
-        if s.id is None: s.id = next(fresh)
         if s.dateCreated is None: s.dateCreated = now
         if s.dateModified is None: s.dateModified = now
         if s.dateServerModified is not None: s.dateServerModified = None
