@@ -44,16 +44,18 @@ class Files:
         return self._blobs
 
     def upload(self, sha256:str, data:Source):
-        """Keep the content of the item with this digest. `Conflict` if it is here already, `NotFound` if no item has the
-        digest, `Invalid` if `data` has another"""
+        """Keep the content of the item with this digest. `Conflict` if it is here already, `NotFound` if no item has
+        the digest, `Invalid` if `data` has another"""
         digest = check_sha256(sha256)
         if self.store.file(digest): raise Conflict(f'File already exists: {digest}')
-        if not self.find.search({'sha256': sha256, '_limit': 1}): raise NotFound(f'Item with sha256 {sha256} not found in database')
+        if not self.find.search({'sha256': sha256, '_limit': 1}):
+            raise NotFound(f'Item with sha256 {sha256} not found in database')
         with self.uploading():
             sealed = put_sealed(self.blobs, data, digest)
             try:
                 with self.store.write():
-                    if self.blobs.size(sealed.ref) is None: raise Unavailable(f'file {digest} was swept away while it was uploaded; upload it again')
+                    if self.blobs.size(sealed.ref) is None:
+                        raise Unavailable(f'file {digest} was swept away while it was uploaded; upload it again')
                     self.store.add_file(digest, sealed.ref, sealed.key, sealed.size)
             except BaseException:
                 self.blobs.remove(sealed.ref)
@@ -65,13 +67,15 @@ class Files:
         if found is None: raise NotFound(f'Item with sha256={digest} not found, or it has no content yet')
         ref, key, _ = found
         try: return open_sealed(self.blobs, ref, key, digest)
-        except NotFound: raise Damaged(f'the content of file {digest} is missing from {self.path}; restore it from a backup') from None
+        except NotFound: raise Damaged(f'the content of file {digest} is missing from {self.path}; '
+                                       'restore it from a backup') from None
 
 # %% ../../nbs/engine/files.ipynb #d1df32a5
 @patch
 @contextmanager
 def uploading(self:Files, alone:bool=False)->Iterator[bool]:
-    "Keep sweepers away until the body is done; with `alone`, whether no upload is under way anywhere, and then none begins meanwhile"
+    """Keep sweepers away until the body is done; with `alone`, whether no upload is under way anywhere, and then none
+    begins meanwhile"""
     with os.fdopen(os.open(private_folder(self.path) / 'uploads', os.O_RDWR | os.O_CREAT, 0o600)) as f:
         try: free = not fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH) if fcntl else True
         except BlockingIOError: free = False
@@ -93,7 +97,8 @@ def collect(self:Files, all:bool=False):
 
 @patch
 def sweep(self:Files)->int:
-    "Remove sealed bytes that nothing leads to, left by a crash; how many there were. None while uploads are under way, whose bytes look the same"
+    """Remove sealed bytes that nothing leads to, left by a crash; how many there were. None while uploads are under
+    way, whose bytes look the same"""
     if not self.path.exists(): return 0
     with self.uploading(alone=True) as free:
         used = self.store.file_refs()

@@ -64,16 +64,19 @@ class Pod:
         "Store a new item; its id"
         with self.store.write(): return self.create([item])[0]
 
+# %% ../../nbs/engine/pod.ipynb #99d9dde0
 def check_id(id:Any)->str:
     "`id` if it is a text, else `Invalid`"
-    if not isinstance(id, str): raise Invalid(f'JSON deserialization error payload: invalid type: {shown(id)}, expected an id')
+    if not isinstance(id, str):
+        raise Invalid(f'JSON deserialization error payload: invalid type: {shown(id)}, expected an id')
     return id
 
 # %% ../../nbs/engine/pod.ipynb #f0997d25
 @patch
 def create(self:Pod, items:list[dict])->list[str]:
     "Store new items, inside a write; their ids"
-    if not isinstance(items, list): raise Invalid(f'JSON deserialization error payload.createItems: invalid type: {shown(items)}, expected a list')
+    if not isinstance(items, list):
+        raise Invalid(f'JSON deserialization error payload.createItems: invalid type: {shown(items)}, expected a list')
     schema, now = self.store.schema, self.store.now
     quick = schema.check_batch(items, now)
     if quick is not None: return self.store.insert(quick)
@@ -90,12 +93,16 @@ def create(self:Pod, items:list[dict])->list[str]:
 def define(self:Pod, item:dict)->str:
     "Take a schema item into the schema, and store it unless the same stands already; its id"
     schema, type = self.store.schema, item['type']
-    names = ('itemType', 'propertyName', 'valueType') if type == PROPERTY_SCHEMA else ('sourceType', 'edgeName', 'targetType')
+    names = (('itemType', 'propertyName', 'valueType') if type == PROPERTY_SCHEMA
+             else ('sourceType', 'edgeName', 'targetType'))
     record = [item.get(n) for n in names]
     for n, v in zip(names, record):
         if v is None: raise Invalid(f'JSON formatting error missing field `{n}`, Parsing of Schema item {shown(item)}')
-        if not isinstance(v, str): raise Invalid(f'JSON formatting error invalid type for `{n}`: {shown(v)}, Parsing of Schema item {shown(item)}')
-    known = (schema.types.get(record[0], {}).get(record[1]) == record[2]) if type == PROPERTY_SCHEMA else record[2] in schema.edges.get(record[0], {}).get(record[1], [])
+        if not isinstance(v, str):
+            raise Invalid(f'JSON formatting error invalid type for `{n}`: {shown(v)}, '
+                          f'Parsing of Schema item {shown(item)}')
+    known = (schema.types.get(record[0], {}).get(record[1]) == record[2] if type == PROPERTY_SCHEMA
+             else record[2] in schema.edges.get(record[0], {}).get(record[1], []))
     if known and item.get('id') is None:
         found = self.find.search(dict(type=type, _limit=1, **dict(zip(names, record))))
         if found: return found[0]['id']
@@ -114,9 +121,12 @@ def change(self:Pod, many:list[dict]):
     "Apply updates, inside a write"
     for changes in many:
         change = self.store.schema.check_change(changes)
-        if change.patch != '{}' and (changes.keys() & {'itemType', 'propertyName', 'valueType', 'sourceType', 'edgeName', 'targetType'}):
+        if change.patch != '{}' and (
+                changes.keys() & {'itemType', 'propertyName', 'valueType', 'sourceType', 'edgeName', 'targetType'}):
             found = self.get_item(change.id)
-            if found and found[0]['type'] in (PROPERTY_SCHEMA, EDGE_SCHEMA): raise Invalid(f'item {change.id} defines a part of the schema and can not be changed; define another property')
+            if found and found[0]['type'] in (PROPERTY_SCHEMA, EDGE_SCHEMA):
+                raise Invalid(f'item {change.id} defines a part of the schema and can not be changed; '
+                              'define another property')
         self.store.update(change)
 
 @patch
@@ -128,15 +138,19 @@ def delete_item(self:Pod, id:str)->dict:
 # %% ../../nbs/engine/pod.ipynb #de5dfd99
 def edge_fields(edge:Any)->tuple[str, str, str, str|None]:
     "Source, name, target and own item of an edge in JSON"
-    if not isinstance(edge, dict): raise Invalid(f'JSON deserialization error payload: invalid type: {shown(edge)}, expected an edge')
+    if not isinstance(edge, dict):
+        raise Invalid(f'JSON deserialization error payload: invalid type: {shown(edge)}, expected an edge')
     for n in ('_source', '_name', '_target', '_self'):
         if n not in edge and n != '_self': raise Invalid(f'JSON deserialization error payload: missing field `{n}`')
-        if not isinstance(edge.get(n), str) and not (n == '_self' and edge.get(n) is None): raise Invalid(f'JSON deserialization error payload.{n}: invalid type: {shown(edge[n])}, expected a string')
+        if not isinstance(edge.get(n), str) and not (n == '_self' and edge.get(n) is None):
+            raise Invalid(f'JSON deserialization error payload.{n}: invalid type: {shown(edge[n])}, expected a string')
     return edge['_source'], edge['_name'], edge['_target'], edge.get('_self')
 
+# %% ../../nbs/engine/pod.ipynb #96e2b3fb
 @patch
 def create_edge(self:Pod, edge:dict)->str:
-    "Draw an edge from `_source` to `_target` called `_name`, and give its id. Drawn twice, it is one edge. `NotFound` where an end is missing"
+    """Draw an edge from `_source` to `_target` called `_name`, and give its id. Drawn twice, it is one edge.
+    `NotFound` where an end is missing"""
     with self.store.write(): return self.store.insert_edges([edge_fields(edge)])[0]
 
 @patch
@@ -149,17 +163,20 @@ def delete_edge(self:Pod, edge:dict)->dict:
 def undraw(self:Pod, edges:list[dict]):
     "Delete edges, inside a write"
     for edge in edges:
-        id = edge['id'] if isinstance(edge, dict) and isinstance(edge.get('id'), str) else self.store.find_edge(*edge_fields(edge)[:3])
+        named = isinstance(edge, dict) and isinstance(edge.get('id'), str)
+        id = edge['id'] if named else self.store.find_edge(*edge_fields(edge)[:3])
         found = self.get_item(id)
         if not found or '_edge' not in found[0]: raise NotFound(f'there is no edge {id}')
         self.store.delete_edge(id)
 
 @patch
 def get_edges(self:Pod, asked:dict)->list[dict]:
-    "The edges of `asked['item']` in one `direction`, each with its `name` and the `item` at the other end (its id only, unless `expandItems`)"
+    """The edges of `asked['item']` in one `direction`, each with its `name` and the `item` at the other end (its id
+    only, unless `expandItems`)"""
     for n, kind in (('item', str), ('direction', str), ('expandItems', bool)):
         if n not in asked: raise Invalid(f'JSON deserialization error payload: missing field `{n}`')
-        if not isinstance(asked[n], kind): raise Invalid(f'JSON deserialization error payload.{n}: invalid type: {shown(asked[n])}')
+        if not isinstance(asked[n], kind):
+            raise Invalid(f'JSON deserialization error payload.{n}: invalid type: {shown(asked[n])}')
     return msgspec.json.decode(self.find.edges_json(asked['item'], asked['direction'], asked['expandItems']))
 
 # %% ../../nbs/engine/pod.ipynb #82f6ecbf
@@ -168,9 +185,11 @@ BULK = ('createItems', 'updateItems', 'deleteItems', 'createEdges', 'deleteEdges
 @patch
 def bulk(self:Pod, actions:dict)->dict:
     "Do many things, or nothing if one of them fails; the ids of what was created, and what was found"
-    if not isinstance(actions, dict): raise Invalid(f'JSON deserialization error payload: invalid type: {shown(actions)}, expected an object')
+    if not isinstance(actions, dict):
+        raise Invalid(f'JSON deserialization error payload: invalid type: {shown(actions)}, expected an object')
     for k in BULK:
-        if not isinstance(actions.get(k, []), list): raise Invalid(f'JSON deserialization error payload.{k}: invalid type: {shown(actions[k])}, expected a list')
+        if not isinstance(actions.get(k, []), list):
+            raise Invalid(f'JSON deserialization error payload.{k}: invalid type: {shown(actions[k])}, expected a list')
     with self.store.write():
         out = dict(createItems=self.create(actions.get('createItems', [])))
         self.change(actions.get('updateItems', []))
@@ -186,9 +205,11 @@ def bulk_json(self:Pod, text:bytes|str)->bytes:
     try:
         with self.store.write():
             found = self.store.schema.read_batch(text, self.store.now)
-            if found is not None: return msgspec.json.encode(dict(createItems=self.store.insert(found), createEdges=[], search=[]))
+            if found is not None:
+                return msgspec.json.encode(dict(createItems=self.store.insert(found), createEdges=[], search=[]))
         actions = decode(text) if found is None else None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e: raise Invalid(f'JSON deserialization error: {e}') from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
+        raise Invalid(f'JSON deserialization error: {e}') from None
     return msgspec.json.encode(self.bulk(actions))
 
 # %% ../../nbs/engine/pod.ipynb #87df2ff4
@@ -199,7 +220,8 @@ def count(self:Pod, query:dict)->int:
 
 @patch
 def facets(self:Pod, asked:dict)->list[dict]:
-    "How often each value of `asked['by']` (`type` or a property) occurs among what `asked['query']` finds; at most `limit`"
+    """How often each value of `asked['by']` (`type` or a property) occurs among what `asked['query']` finds; at most
+    `limit`"""
     if not isinstance(asked.get('by'), str): raise Invalid('facets need `by`: `type`, or the name of a property')
     return self.find.facets(asked.get('query', {}), asked['by'], asked.get('limit', 100))
 
@@ -208,13 +230,15 @@ def schema(self:Pod)->dict:
     "The kinds of all properties, and for each type the properties and edges that were declared"
     with self.store.lock: self.store.writing() or self.store.refresh()
     s = self.store.schema
-    types = {t: dict(properties=dict(s.types.get(t, {})), edges={e: list(x) for e, x in s.edges.get(t, {}).items()}) for t in sorted(s.types.keys() | s.edges.keys())}
+    types = {t: dict(properties=dict(s.types.get(t, {})), edges={e: list(x) for e, x in s.edges.get(t, {}).items()})
+             for t in sorted(s.types.keys() | s.edges.keys())}
     return dict(properties=dict(s.kinds), types=types)
 
 # %% ../../nbs/engine/pod.ipynb #62fd5b73
 @patch
 def upload_file(self:Pod, file:dict, data:Source)->dict:
-    "Keep the bytes of the items whose `sha256` is `file['sha256']`. `NotFound`, `Invalid` or `Conflict` as `Files.upload` says"
+    """Keep the bytes of the items whose `sha256` is `file['sha256']`. `NotFound`, `Invalid` or `Conflict` as
+    `Files.upload` says"""
     self.files.upload(file.get('sha256'), data)
     return {}
 
@@ -231,8 +255,10 @@ def get_file(self:Pod, file:dict)->bytes:
 # %% ../../nbs/engine/pod.ipynb #5a4c3cb4
 @patch
 def purge(self:Pod, asked:dict)->dict:
-    "Remove items for good: those of a list `ids`, or those that a query finds. An empty query is refused; that is `delete_all`"
-    if not isinstance(asked, dict) or not asked: raise Invalid('purge needs `ids` or a query; to remove everything there is `delete_all`')
+    """Remove items for good: those of a list `ids`, or those that a query finds. An empty query is refused; that is
+    `delete_all`"""
+    if not isinstance(asked, dict) or not asked:
+        raise Invalid('purge needs `ids` or a query; to remove everything there is `delete_all`')
     with self.store.write():
         ids = asked['ids'] if set(asked) == {'ids'} else [i['id'] for i in self.search(asked)]
         n = self.store.purge([check_id(i) for i in ids])
@@ -249,7 +275,8 @@ def delete_all(self:Pod)->dict:
 @patch
 def send_email(self:Pod, mail:dict)->dict:
     "An embedded Pod has no mail server; a Pod server may have one"
-    raise PodError(501, 'this Pod runs inside your program and has no mail server; a Pod server with SMTP settings can send mail')
+    raise PodError(501, 'this Pod runs inside your program and has no mail server; '
+                        'a Pod server with SMTP settings can send mail')
 
 # %% ../../nbs/engine/pod.ipynb #765ecab0
 @patch
@@ -259,7 +286,8 @@ def backup(self:Pod, path:str|Path)->Path:
     if (to / 'pod.db').exists(): raise Conflict(f'{to} holds a Pod already; a backup overwrites nothing')
     part = private_folder(to) / 'pod.new'
     for left in to.glob('pod.new*'): left.unlink() # by a backup that was interrupted
-    self.store.backup(part) # the database first: each file that it names is still here afterwards, or was purged meanwhile
+    # the database first: each file that it names is still here afterwards, or was purged meanwhile
+    self.store.backup(part)
     copy = Store(part, '', create=False, cipher=self.store._key)
     try:
         copied = Files(Finder(copy), to / 'files')
@@ -272,7 +300,8 @@ def backup(self:Pod, path:str|Path)->Path:
 
 @patch
 def rekey(self:Pod, new_key:str)->dict:
-    "Encrypt the database with another key; nobody else may have the Pod open. The files' keys stand in the database, so files stay as they are"
+    """Encrypt the database with another key; nobody else may have the Pod open. The files' keys stand in the
+    database, so files stay as they are"""
     self.store.rekey(new_key)
     return {}
 

@@ -23,7 +23,8 @@ from .store import EDGE, EDGE_PREFIX, Store, edge_number, telling
 
 # %% ../../nbs/engine/query.ipynb #4eab8635
 OPERATOR = re.compile(r'(.*?)\s*(==|!=|<=|>=|\^=|\*=|<|>|\bin)?')
-WORDS = ('ids', '_text', '_snippet', '_sort', '_sortOrder', '_limit', '_offset', '_after', '_ties', '_edgeItems', '[[edges]]', '~[[edges]]')
+WORDS = ('ids', '_text', '_snippet', '_sort', '_sortOrder', '_limit', '_offset', '_after', '_ties', '_edgeItems',
+         '[[edges]]', '~[[edges]]')
 
 def split_key(key:str)->tuple[str, str]:
     "The property and the operator in a key of a query"
@@ -32,10 +33,13 @@ def split_key(key:str)->tuple[str, str]:
 
 # %% ../../nbs/engine/query.ipynb #3a5b6d3b
 EDGE_ROW = 2**62 # edges that look like items get row numbers above all items
-HEAD = ''''{"dateServerModified":', i.dateServerModified, iif(i.deleted, ',"deleted":true,', ',"deleted":false,'), iif(i.edge, char(2)||i.n||char(3), '')'''
+HEAD = ''''{"dateServerModified":', i.dateServerModified, iif(i.deleted, ',"deleted":true,', ',"deleted":false,'),
+    iif(i.edge, char(2)||i.n||char(3), '')'''
 ITEM = f"concat({HEAD}, substr(cast(i.doc as blob), 2))"
-BARE_EDGES = f"""select {EDGE_ROW}+n n, '{EDGE_PREFIX}'||printf('%016x', n) id, 0 type, date dateServerModified, deleted, 2 edge,
-    format('{{"type":"{EDGE}","id":"{EDGE_PREFIX}%016x","dateCreated":%d,"dateModified":%d}}', n, date, date) doc from edges where self is null"""
+BARE_EDGES = f"""select {EDGE_ROW}+n n, '{EDGE_PREFIX}'||printf('%016x', n) id, 0 type,
+    date dateServerModified, deleted, 2 edge,
+    format('{{"type":"{EDGE}","id":"{EDGE_PREFIX}%016x","dateCreated":%d,"dateModified":%d}}', n, date, date) doc
+    from edges where self is null"""
 COLUMNS = ('n', 'id', 'type', 'dateServerModified', 'deleted', 'edge', 'doc')
 ALL = ', '.join(COLUMNS)
 GET = f'select {ITEM} from items i where id=?'
@@ -43,16 +47,21 @@ GET_EDGE = f'select {ITEM} from ({BARE_EDGES} and n=?) i'
 
 # %% ../../nbs/engine/query.ipynb #0ce17f36
 MARK = re.compile('\x02([0-9]+)\x03')
-LOST = 'a page of the database was changed or cut, and what stood there is lost; restore a backup, or open a copy to rescue what can be read'
-ENDS = f'''select iif(e.self is null, e.n+{EDGE_ROW}, e.self), concat('"_edge":', json_quote(m.name), ',"_source":"', s.id, '","_target":"', t.id, '",') from edges e
-    join names m on m.n=e.name join items s on s.n=e.source join items t on t.n=e.target where e.self in (select value from json_each(?1)) or e.n in (select value-{EDGE_ROW} from json_each(?1))'''
+LOST = ('a page of the database was changed or cut, and what stood there is lost; '
+        'restore a backup, or open a copy to rescue what can be read')
+ENDS = f'''select iif(e.self is null, e.n+{EDGE_ROW}, e.self),
+    concat('"_edge":', json_quote(m.name), ',"_source":"', s.id, '","_target":"', t.id, '",')
+    from edges e
+    join names m on m.n=e.name join items s on s.n=e.source join items t on t.n=e.target
+    where e.self in (select value from json_each(?1)) or e.n in (select value-{EDGE_ROW} from json_each(?1))'''
 
 def as_list(v:list)->str:
     "A JSON array of the values in `v`, for `json_each`"
     return msgspec.json.encode([x for x in v if x is not None]).decode()
 
 def unmarked(text:str, connection:Callable[[], Any])->str:
-    "`text` without marks: the ends of edges stand in the place of theirs. `connection` opens a context with one, should it be needed. `Damaged` where zeros show a lost page"
+    """`text` without marks: the ends of edges stand in the place of theirs. `connection` opens a context with one,
+    should it be needed. `Damaged` where zeros show a lost page"""
     if '\0' in text: raise Damaged(LOST)
     if '\x02' not in text: return text
     with connection() as db: ends = dict(db.execute(ENDS, (as_list([int(n) for n in MARK.findall(text)]),)).fetchall())
@@ -84,7 +93,8 @@ class Filter(msgspec.Struct):
 def check_value(schema:Schema, name:str, op:str, v:Any)->Any:
     "`v`, or `Invalid` if property `name` never has such a value or the operator can't use it"
     v = schema.value(name, v, 'a search')
-    if op in ('^=', '*=') and schema.kinds[name] != TEXT: raise Invalid(f'{name}{op} needs a Text property, and {name} is {schema.kinds[name]}')
+    if op in ('^=', '*=') and schema.kinds[name] != TEXT:
+        raise Invalid(f'{name}{op} needs a Text property, and {name} is {schema.kinds[name]}')
     return v
 
 def filter_of(schema:Schema, key:str, v:Any)->Filter:
@@ -106,7 +116,8 @@ def filter_of(schema:Schema, key:str, v:Any)->Filter:
     if op == '!=': return Filter(name, op, f'{x} is not ?', [make], key)
     if op == '*=': return Filter(name, op, f'instr({x}, ?)', [None], key)
     if op != '^=': return Filter(name, op, f'{x} {COMPARE[op]} ?', [make], key, True)
-    return Filter(name, op, f"({x} >= ? and {x} < coalesce(?, x'00'))", [None, after_prefix], key, True) # any text is less than any blob
+    # any text is less than any blob
+    return Filter(name, op, f"({x} >= ? and {x} < coalesce(?, x'00'))", [None, after_prefix], key, True)
 
 # %% ../../nbs/engine/query.ipynb #12dfc166
 class Plan(msgspec.Struct):
@@ -136,14 +147,17 @@ RARE = frozenset(STRUCTURAL[1:])
 def shape_of(query:dict)->tuple:
     "What the SQL of a query depends on"
     kinds, get = tuple(map(type, query.values())), query.get
-    if list not in kinds: return (*query, kinds, get('type')) if RARE.isdisjoint(query) else (*query, kinds, *map(get, STRUCTURAL))
-    return (*query, kinds, *[tuple(v) if isinstance(v, list) else v for v in map(get, STRUCTURAL)], *[frozenset(map(type, v)) for v in query.values() if isinstance(v, list)])
+    if list not in kinds:
+        return (*query, kinds, get('type')) if RARE.isdisjoint(query) else (*query, kinds, *map(get, STRUCTURAL))
+    return (*query, kinds, *[tuple(v) if isinstance(v, list) else v for v in map(get, STRUCTURAL)],
+            *[frozenset(map(type, v)) for v in query.values() if isinstance(v, list)])
 
 # %% ../../nbs/engine/query.ipynb #a9ed09bf
 def order_of(schema:Schema, query:dict)->str:
     "The `order by` of a query"
     way = query.get('_sortOrder', 'Asc')
-    if way not in ('Asc', 'Desc'): raise Invalid(f'unknown variant `{shown(way)}`, expected `Asc` or `Desc` for _sortOrder')
+    if way not in ('Asc', 'Desc'):
+        raise Invalid(f'unknown variant `{shown(way)}`, expected `Asc` or `Desc` for _sortOrder')
     sort, terms = query.get('_sort'), []
     for name in [sort] if isinstance(sort, str) else sort or []:
         if not isinstance(name, str): raise Invalid(f'_sort takes property names, not {shown(name)}')
@@ -157,7 +171,8 @@ def whole(query:dict, key:str)->int|None:
     "The whole number at `key`, which may be missing"
     if key not in query: return None
     v = query[key]
-    if not isinstance(v, int) or isinstance(v, bool) or v < 0: raise Invalid(f'{key} needs a whole number, 0 or more, not {shown(v)}')
+    if not isinstance(v, int) or isinstance(v, bool) or v < 0:
+        raise Invalid(f'{key} needs a whole number, 0 or more, not {shown(v)}')
     return min(v, 2**62)
 
 # %% ../../nbs/engine/query.ipynb #2fbdb9ec
@@ -208,11 +223,13 @@ def one(self:Store, sql:str, params:tuple|list)->tuple|None:
 @patch
 def plan(self:Finder, query:dict)->Plan:
     "The plan for `query`, made or remembered"
-    if self.planned_for is not self.store.schema_seen: self.learn() # another one after each change of the schema, and after what was undone
+    # another one after each change of the schema, and after what was undone
+    if self.planned_for is not self.store.schema_seen: self.learn()
     if not isinstance(query, dict): raise Invalid(f'a search needs an object, not {shown(query)}')
     try: return self.plans[shape := shape_of(query)]
     except KeyError: pass
-    except TypeError: raise Invalid('a value of `type`, `deleted` or `_sort` is neither text nor a list of texts') from None
+    except TypeError:
+        raise Invalid('a value of `type`, `deleted` or `_sort` is neither text nor a list of texts') from None
     try: plan = self.make_plan(query)
     except Invalid:
         self.refresh() # perhaps another process has taught the Pod what we don't know
@@ -226,7 +243,8 @@ def plan(self:Finder, query:dict)->Plan:
 def learn(self:Finder):
     "Forget all plans and see which indexes there are: the schema or the indexes have changed"
     with self.store.read() as db:
-        self.indexes = {r[0] for r in db.execute("select name from sqlite_master where type='index' and name glob 'on_demand_*'").fetchall()}
+        found = db.execute("select name from sqlite_master where type='index' and name glob 'on_demand_*'").fetchall()
+        self.indexes = {r[0] for r in found}
     self.plans, self.planned_for = {}, self.store.schema_seen
 
 # %% ../../nbs/engine/query.ipynb #b9893440
@@ -248,7 +266,8 @@ def make_plan(self:Finder, query:dict)->Plan:
         elif key.startswith('_') or key in WORDS:
             if key not in WORDS: raise Invalid(f'{key} is no word of a search{nearest(key, WORDS)}')
         else: self.plan_filter(plan, filter_of(schema, key, v))
-    if query.get('_edgeItems') and plan.types is None and not plan.rank: plan.source = f'(select {ALL} from items union all {BARE_EDGES}) i'
+    if query.get('_edgeItems') and plan.types is None and not plan.rank:
+        plan.source = f'(select {ALL} from items union all {BARE_EDGES}) i'
     if '_sort' in query or '_sortOrder' in query or not plan.order: plan.order = order_of(schema, query)
     self.choose(plan, query)
     return plan
@@ -259,13 +278,16 @@ def plan_type(self:Finder, plan:Plan, types:Any):
     "Narrow `plan` to one type, or to several"
     if types is None: return
     names = [types] if isinstance(types, str) else types
-    if not isinstance(names, (list, tuple)) or not all(isinstance(t, str) for t in names): raise Invalid(f'type needs a name or a list of names, not {shown(types)}')
+    if not isinstance(names, (list, tuple)) or not all(isinstance(t, str) for t in names):
+        raise Invalid(f'type needs a name or a list of names, not {shown(types)}')
     if set(names) - self.store.types.keys(): self.refresh()
-    plan.types, plan.fleeting = sorted({self.store.types[t] for t in names if t in self.store.types}), bool(set(names) - self.store.types.keys())
+    plan.types = sorted({self.store.types[t] for t in names if t in self.store.types})
+    plan.fleeting = bool(set(names) - self.store.types.keys())
     if EDGE in names: # edges without properties are no items; here they look like them
         plan.types.append(0)
         plan.source = f'(select {ALL} from items union all {BARE_EDGES}) i'
-    plan.where.append(f'i.type={plan.types[0]}' if len(plan.types) == 1 else f'i.type in ({",".join(map(str, plan.types))})')
+    numbers = ','.join(map(str, plan.types))
+    plan.where.append(f'i.type={numbers}' if len(plan.types) == 1 else f'i.type in ({numbers})')
 
 @patch
 def plan_filter(self:Finder, plan:Plan, f:Filter):
@@ -278,7 +300,9 @@ def plan_filter(self:Finder, plan:Plan, f:Filter):
 @patch
 def plan_ids(self:Finder, plan:Plan, query:dict):
     "Ask for items by their ids; they come in that order"
-    if not isinstance(query['ids'], list) or not all(isinstance(i, str) for i in query['ids']): raise Invalid(f'ids needs a list of ids, not {shown(query["ids"])}')
+    ids = query['ids']
+    if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
+        raise Invalid(f'ids needs a list of ids, not {shown(ids)}')
     plan.source, plan.order = 'json_each(?) j join items i on i.id=j.value', 'j.key'
     plan.binds.insert(0, ('ids', as_list))
 
@@ -289,7 +313,8 @@ def plan_after(self:Finder, plan:Plan, query:dict):
         if isinstance(v, list) and len(v) == 2 and isinstance(v[0], int) and isinstance(v[1], str): return v[k]
         raise Invalid(f'_after needs [dateServerModified, id], not {shown(v)}')
     part(query['_after'], 0)
-    if '_sort' in query or '_text' in query: raise Invalid('_after pages in the order of change; it does not go with _sort or _text')
+    if '_sort' in query or '_text' in query:
+        raise Invalid('_after pages in the order of change; it does not go with _sort or _text')
     sign = '<' if query.get('_sortOrder') == 'Desc' else '>'
     plan.where.append(f'(i.dateServerModified, i.n) {sign} (?, coalesce((select n from items where id=?), -1))')
     plan.binds += [('_after', lambda v: part(v, 0)), ('_after', lambda v: part(v, 1))]
@@ -328,7 +353,8 @@ def choose(self:Finder, plan:Plan, query:dict):
         if k in query: plan.binds.append((k, lambda v, k=k: whole({k: v}, k)))
     row = ITEM.replace("'{\"date", "'{\"_rank\":', f.rank, ',\"date", 1) if plan.rank else ITEM
     plan.quick = f'select {row} r, i.n n from {plan.source} where {plan.condition()} order by {plan.order}{limit}'
-    if plan.probe is None and not any(k in query for k in ROWS): plan.whole = f"select group_concat(r, ',') from ({plan.quick})"
+    if plan.probe is None and not any(k in query for k in ROWS):
+        plan.whole = f"select group_concat(r, ',') from ({plan.quick})"
 
 # %% ../../nbs/engine/query.ipynb #bb2b9700
 @patch
@@ -343,9 +369,11 @@ def add_index(self:Finder, type:int, name:str):
     "Index property `name` of the items of type number `type`, or of all items if that is 0"
     x = f"json_extract(doc, '$.{name}')"
     with self.store.write() as db:
-        there = [r[0] for r in db.execute("select name from sqlite_master where type='index' and name glob 'on_demand_*' order by rowid").fetchall()]
+        there = [r[0] for r in db.execute(
+            "select name from sqlite_master where type='index' and name glob 'on_demand_*' order by rowid").fetchall()]
         for old in there[:max(0, len(there) - self.most_indexes + 1)]: db.execute(f'drop index {old}')
-        db.execute(f'create index if not exists {index_name(type, name)} on items({x}, dateServerModified) where {f"type={type}" if type else f"{x} is not null"}')
+        db.execute(f'''create index if not exists {index_name(type, name)} on items({x}, dateServerModified)
+            where {f"type={type}" if type else f"{x} is not null"}''')
         self.store.bump_schema()
     self.slowness.pop((type, name), None)
 
@@ -361,14 +389,19 @@ def search_json(self:Finder, query:dict)->str:
         except MissingIndex: return self.search_json(query)
         return f'[{unmarked(text, self.store.read)}]'
     start = time.perf_counter()
-    with self.rows(plan, query) as (db, rows): text = unmarked(','.join(self.decorate(db, rows, query)), lambda: nullcontext(db))
+    with self.rows(plan, query) as (db, rows):
+        text = unmarked(','.join(self.decorate(db, rows, query)), lambda: nullcontext(db))
     self.note(plan, time.perf_counter() - start)
     return f'[{text}]'
 
-UNBINDABLE, BEYOND = (OverflowError, UnicodeEncodeError), 'a value of the search is a whole number beyond 64 bits, or text that is not Unicode (half of a surrogate pair)'
+# %% ../../nbs/engine/query.ipynb #4b38f70b
+UNBINDABLE = (OverflowError, UnicodeEncodeError)
+BEYOND = ('a value of the search is a whole number beyond 64 bits, '
+          'or text that is not Unicode (half of a surrogate pair)')
 
 def sound(db, rows:Any)->Any:
-    "`rows`, unless a damaged page was read for them: `Damaged`. SQLCipher gives zeros for its content, and an error only to who reads another page; full text takes zeros for an end"
+    """`rows`, unless a damaged page was read for them: `Damaged`. SQLCipher gives zeros for its content, and an error
+    only to who reads another page; full text takes zeros for an end"""
     if db.execute('pragma cipher_status').fetchone() != ('1',): raise Damaged(LOST)
     return rows
 
@@ -402,8 +435,9 @@ def parts(self:Finder, db, type:int)->list[int]|None:
     "Dates that cut the items of a type into parts of similar size; None if they are too few to bother"
     if db.execute('select coalesce(max(n), 0) from items').fetchone()[0] < self.scan_from: return None
     dates, last, step = [], -2**63, self.scan_from // 2
-    while row := db.execute('select dateServerModified from items where type=? and dateServerModified>? order by dateServerModified limit 1 offset ?',
-                            (type, last, step)).fetchone():
+    sql = '''select dateServerModified from items where type=? and dateServerModified>?
+        order by dateServerModified limit 1 offset ?'''
+    while row := db.execute(sql, (type, last, step)).fetchone():
         last = row[0]
         dates.append(last)
     return dates if len(dates) > 1 else None
@@ -426,7 +460,8 @@ def reader(self:Finder):
 def readers(self:Finder, stack:ExitStack, plan:Plan, query:dict)->tuple[list, list[int]]:
     "Connections that see one state, and the dates between their parts; none where one connection does as well"
     cores, none = os.cpu_count() or 1, ([], [])
-    if plan.probe is None or len(plan.types or []) != 1 or cores < 2 or any(k in query for k in ('_sort', '_after', '_ties')): return none
+    if plan.probe is None or len(plan.types or []) != 1 or cores < 2: return none
+    if any(k in query for k in ('_sort', '_after', '_ties')): return none
     with self.store.still() as db:
         if db is None or (dates := self.parts(db, plan.types[0])) is None: return none
         return [stack.enter_context(self.reader()) for _ in range(min(cores, len(dates)))], dates
@@ -460,18 +495,22 @@ def still(self:Store):
 def scan(self:Finder, readers:list, dates:list[int], plan:Plan, query:dict)->list[tuple[int, str]]:
     "The matches, found by reading parts of the type at the same time"
     needles = [n for f in plan.filters if (n := needle(f, query)) is not None]
-    inner = ' and '.join(['instr(i.doc, ?)'] * len(needles) + plan.where + ['i.dateServerModified>=? and i.dateServerModified<?'])
+    inner = ' and '.join(
+        ['instr(i.doc, ?)'] * len(needles) + plan.where + ['i.dateServerModified>=? and i.dateServerModified<?'])
     params = needles + [query[k] if f is None else f(query[k]) for k, f in plan.binds if k not in ('_limit', '_offset')]
     skip, limit = whole(query, '_offset') or 0, whole(query, '_limit')
     least, way = (-1 if limit is None else skip + limit), 'desc' if query.get('_sortOrder') == 'Desc' else 'asc'
-    sql = f'select i.n from items i indexed by items_by_type where {inner} order by i.dateServerModified {way}, i.n {way} limit ?'
+    sql = f'''select i.n from items i indexed by items_by_type where {inner}
+        order by i.dateServerModified {way}, i.n {way} limit ?'''
     bounds = [-2**63, *dates, 2**63 - 1]
     parts = list(zip(bounds, bounds[1:]))[::1 if way == 'asc' else -1]
     found = run_parts(readers, sql, params, parts, least)[skip:None if limit is None else skip + limit]
-    return readers[0].execute(f'select i.n, {ITEM} from json_each(?) j join items i on i.n=j.value order by j.key', (as_list(found),)).fetchall()
+    sql = f'select i.n, {ITEM} from json_each(?) j join items i on i.n=j.value order by j.key'
+    return readers[0].execute(sql, (as_list(found),)).fetchall()
 
 def run_parts(readers:list, sql:str, params:list, parts:list[tuple[int, int]], least:int)->list[int]:
-    "Run `sql` on each part, on whichever reader is free; stop once the first parts hold `least` rows (if that is not negative)"
+    """Run `sql` on each part, on whichever reader is free; stop once the first parts hold `least` rows (if that is
+    not negative)"""
     out, todo, lock = {}, iter(enumerate(parts)), threading.Lock()
     def work(db):
         while True:
@@ -502,14 +541,19 @@ def rows(self:Finder, plan:Plan, query:dict):
 
 @patch
 def with_ties(self:Finder, db, plan:Plan, query:dict)->list[tuple[int, str]]:
-    "A page as Memri's Pod cuts it: the limit counts before properties are looked at, and takes in all that share the last date"
-    limit, params = whole(query, '_limit'), [query[k] if f is None else f(query[k]) for k, f in plan.binds if k != '_limit']
+    """A page as Memri's Pod cuts it: the limit counts before properties are looked at, and takes in all that share
+    the last date"""
+    limit = whole(query, '_limit')
+    params = [query[k] if f is None else f(query[k]) for k, f in plan.binds if k != '_limit']
     if limit == 0: return []
     where, desc = plan.condition(), query.get('_sortOrder') == 'Desc'
     if limit is not None:
-        base = {k: v for k, v in query.items() if k in ('type', 'deleted', '_edgeItems', '_sortOrder') or split_key(k)[0] in ('id', 'dateServerModified')}
+        base = {k: v for k, v in query.items() if k in ('type', 'deleted', '_edgeItems', '_sortOrder')
+                or split_key(k)[0] in ('id', 'dateServerModified')}
         first = self.make_plan(base)
-        last = db.execute(f'select i.dateServerModified from {first.source} where {first.condition()} order by {first.order} limit 1 offset ?', [*first.params(base), limit - 1]).fetchone()
+        sql = f'''select i.dateServerModified from {first.source} where {first.condition()}
+            order by {first.order} limit 1 offset ?'''
+        last = db.execute(sql, [*first.params(base), limit - 1]).fetchone()
         if last:
             where += f' and i.dateServerModified {">=" if desc else "<="} ?'
             params.append(last[0])
@@ -519,30 +563,42 @@ def with_ties(self:Finder, db, plan:Plan, query:dict)->list[tuple[int, str]]:
 ROWS = ('_ties', '_snippet', '[[edges]]', '~[[edges]]')
 MAX_DEPTH = 8
 SIDES = {'[[edges]]': ('source', 'target'), '~[[edges]]': ('target', 'source')}
+
 def edge_options(key:str, v:Any)->tuple[list[str]|None, int]:
     "The names (None for all) and the depth that a query asks for"
-    if not isinstance(v, dict): raise Invalid(f'JSON deserialization error payload.{key}: invalid type: {shown(v)}, expected an object such as {{"names": ["friend"], "depth": 2}}')
+    if not isinstance(v, dict):
+        raise Invalid(f'JSON deserialization error payload.{key}: invalid type: {shown(v)}, '
+                      'expected an object such as {"names": ["friend"], "depth": 2}')
     names, depth = v.get('names'), v.get('depth', 1)
-    if names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names)): raise Invalid(f'{key} needs a list of names, not {shown(names)}')
-    if not isinstance(depth, int) or not 1 <= depth <= MAX_DEPTH: raise Invalid(f'{key} goes 1 to {MAX_DEPTH} steps deep, not {shown(depth)}')
+    if names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
+        raise Invalid(f'{key} needs a list of names, not {shown(names)}')
+    if not isinstance(depth, int) or not 1 <= depth <= MAX_DEPTH:
+        raise Invalid(f'{key} goes 1 to {MAX_DEPTH} steps deep, not {shown(depth)}')
     return names, depth
 
+# %% ../../nbs/engine/query.ipynb #d447f31c
 @patch
 def edges_of(self:Finder, db, key:str, numbers:list[int], names:list[str]|None, depth:int)->dict[int, list[str]]:
     "The JSON texts of the edges of items, by row number, with the items at the other ends"
     here, there = SIDES[key]
-    only = 'and e.name in (select n from names where name in (select value from json_each(?)))' if names is not None else ''
-    rows = db.execute(f'''select e.{here}, e.name, e.n, e.date, e.deleted, o.dateServerModified, o.doc, i.n, {ITEM} from json_each(?) j
-        cross join edges e on e.{here}=j.value cross join items i on i.n=e.{there} left join items o on o.n=e.self where true {only}''',
-                      [as_list(numbers)] + ([as_list(names)] if names is not None else [])).fetchall()
-    called = {n: (name, msgspec.json.encode(name).decode()) for n, name in db.execute('select n, name from names').fetchall()}
+    only = ('and e.name in (select n from names where name in (select value from json_each(?)))'
+            if names is not None else '')
+    rows = db.execute(f'''select e.{here}, e.name, e.n, e.date, e.deleted, o.dateServerModified, o.doc, i.n, {ITEM}
+        from json_each(?) j cross join edges e on e.{here}=j.value cross join items i on i.n=e.{there}
+        left join items o on o.n=e.self where true {only}''',
+        [as_list(numbers)] + ([as_list(names)] if names is not None else [])).fetchall()
+    called = {n: (name, msgspec.json.encode(name).decode())
+              for n, name in db.execute('select n, name from names').fetchall()}
     rows.sort(key=lambda r: (called[r[1]][0], r[2]))
     deeper = self.edges_of(db, key, list({r[7] for r in rows}), names, depth - 1) if depth > 1 and rows else None
     out = {n: [] for n in numbers}
     for n, name, e, date, deleted, server, doc, far, item in rows:
         if deeper is not None: item = f'{item[:-1]},"{key}":[{",".join(deeper[far])}]}}'
-        if doc is None: server, doc = date, f'{{"type":"{EDGE}","id":"{EDGE_PREFIX}{e:016x}","dateCreated":{date},"dateModified":{date}}}'
-        out[n].append(f'{{"dateServerModified":{server},"deleted":{"true" if deleted else "false"},"_edge":{called[name][1]},"_item":{item},{doc[1:]}')
+        if doc is None:
+            server = date
+            doc = f'{{"type":"{EDGE}","id":"{EDGE_PREFIX}{e:016x}","dateCreated":{date},"dateModified":{date}}}'
+        out[n].append(f'{{"dateServerModified":{server},"deleted":{"true" if deleted else "false"},'
+                      f'"_edge":{called[name][1]},"_item":{item},{doc[1:]}')
     return out
 
 # %% ../../nbs/engine/query.ipynb #8ea96a4b
@@ -550,7 +606,9 @@ def edges_of(self:Finder, db, key:str, numbers:list[int], names:list[str]|None, 
 def decorate(self:Finder, db, rows:list[tuple[int, str]], query:dict)->list[str]:
     "The texts of `rows` with what `query` wants added: edges, snippets"
     texts = [t for _, t in rows]
-    if query.get('_snippet'): texts = [f'{t[:-1]},"_snippet":{s}}}' for t, s in zip(texts, self.snippets([MARK.sub('', t) for t in texts], match_of(query.get('_text'))))]
+    if query.get('_snippet'):
+        found = self.snippets([MARK.sub('', t) for t in texts], match_of(query.get('_text')))
+        texts = [f'{t[:-1]},"_snippet":{s}}}' for t, s in zip(texts, found)]
     for key in SIDES:
         if query.get(key) is None: continue
         edges = self.edges_of(db, key, list({n for n, _ in rows if n < EDGE_ROW}), *edge_options(key, query[key]))
@@ -559,13 +617,16 @@ def decorate(self:Finder, db, rows:list[tuple[int, str]], query:dict)->list[str]
 
 @patch
 def edges_json(self:Finder, id:str, direction:str='Outgoing', expand:bool=True)->str:
-    "The edges of one item as JSON text: an array of objects with `name` and `item`. `NotFound` if there is no such item"
+    """The edges of one item as JSON text: an array of objects with `name` and `item`. `NotFound` if there is no such
+    item"""
     sides = {'Outgoing': ('source', 'target'), 'Incoming': ('target', 'source')}
     if direction not in sides: raise Invalid(f'unknown variant `{direction}`, expected `Outgoing` or `Incoming`')
     here, there = sides[direction]
     item = ITEM if expand else """'{"id":"'||i.id||'"}'"""
-    row = self.store.one(f'''select (select group_concat('{{"name":'||json_quote(name)||',"item":'||item||'}}', ',') from (select m.name, {item} item from edges e
-        join names m on m.n=e.name join items i on i.n=e.{there} where e.{here}=x.n and e.deleted=0 order by m.name, e.n)) from items x where x.id=?''', (id,))
+    row = self.store.one(f'''
+        select (select group_concat('{{"name":'||json_quote(name)||',"item":'||item||'}}', ',')
+            from (select m.name, {item} item from edges e join names m on m.n=e.name join items i on i.n=e.{there}
+                where e.{here}=x.n and e.deleted=0 order by m.name, e.n)) from items x where x.id=?''', (id,))
     if row is None and self.get_json(id) is None: raise NotFound(f'Cannot find item id {id}')
     return f'[{unmarked(row and row[0] or "", self.store.read)}]'
 
@@ -581,7 +642,9 @@ def words(doc:str)->str:
 @patch
 def behind(self:Finder)->bool:
     "Whether the full-text index has something to catch up with"
-    return bool(self.store.one("select (select coalesce(max(n), 0) from items) > (select value from meta where name='fts') or exists (select 1 from fts_dirty)", ())[0])
+    sql = '''select (select coalesce(max(n), 0) from items) > (select value from meta where name='fts')
+        or exists (select 1 from fts_dirty)'''
+    return bool(self.store.one(sql, ())[0])
 
 @patch
 def catch_up(self:Finder):
@@ -592,7 +655,8 @@ def catch_up(self:Finder):
             changed = db.execute('select i.n, doc from fts_dirty d join items i on i.n=d.n').fetchall()
             fresh = db.execute('select n, doc from items where n>? order by n limit ?', (high, CATCH_UP)).fetchall()
             db.execute('delete from fts where rowid in (select n from fts_dirty)')
-            db.executemany('insert into fts(rowid, body) values (?, ?)', [(n, words(doc)) for n, doc in changed + fresh])
+            bodies = [(n, words(doc)) for n, doc in changed + fresh]
+            db.executemany('insert into fts(rowid, body) values (?, ?)', bodies)
             db.execute('delete from fts_dirty')
             if fresh: db.execute("update meta set value=? where name='fts'", (fresh[-1][0],))
 
@@ -604,7 +668,8 @@ def snippets(self:Finder, texts:list[str], match:str)->list[str]:
     try:
         db.execute('create virtual table t using fts5(body)')
         db.executemany('insert into t(rowid, body) values (?, ?)', list(enumerate(map(words, texts))))
-        found = dict(db.execute("select rowid, snippet(t, 0, '**', '**', '…', 16) from t where t match ?", (match,)).fetchall())
+        sql = "select rowid, snippet(t, 0, '**', '**', '…', 16) from t where t match ?"
+        found = dict(db.execute(sql, (match,)).fetchall())
     finally: db.close()
     return [msgspec.json.encode(found.get(k, '')).decode() for k in range(len(texts))]
 
@@ -623,15 +688,18 @@ def facets(
 )->list[dict]:
     "How often each value of `by` occurs among the items that `query` finds, the most frequent first"
     kind = self.store.schema.known(by)
-    rows = self.tally(query, f'{expression(by)} v, count(*) c', 'group by 1 order by c desc, v limit ?', whole({'limit': limit}, 'limit'))
+    what, limited = f'{expression(by)} v, count(*) c', whole({'limit': limit}, 'limit')
+    rows = self.tally(query, what, 'group by 1 order by c desc, v limit ?', limited)
     return [dict(value=bool(v) if kind == 'Bool' and v is not None else v, count=c) for v, c in rows]
 
 @patch
 def tally(self:Finder, query:dict, what:str, tail:str, *more)->list[tuple]:
     "Rows of a statement over the items that `query` finds, whose order and limits don't count"
-    query = {k: v for k, v in query.items() if k not in ('_limit', '_offset', '_sort', '_sortOrder', '_snippet', *SIDES)}
+    ignored = ('_limit', '_offset', '_sort', '_sortOrder', '_snippet', *SIDES)
+    query = {k: v for k, v in query.items() if k not in ignored}
     plan = self.plan(query)
     if plan.rank: self.catch_up()
     try:
-        with self.store.read() as db: return sound(db, db.execute(f'select {what} from {plan.source} where {plan.condition()} {tail}', [*plan.params(query), *more]).fetchall())
+        sql = f'select {what} from {plan.source} where {plan.condition()} {tail}'
+        with self.store.read() as db: return sound(db, db.execute(sql, [*plan.params(query), *more]).fetchall())
     except UNBINDABLE: raise Invalid(BEYOND) from None
