@@ -13,7 +13,8 @@ from typing import Callable, Iterable, Iterator
 
 # %% ../nbs/core.ipynb #7a328699
 class PodError(Exception):
-    "Something a Pod refused or could not do. `status` is the HTTP status that stands for it, `message` says what and why"
+    """Something a Pod refused or could not do. `status` is the HTTP status that stands for it,
+    `message` says what and why"""
     status = 500
     def __init__(
         self,
@@ -87,7 +88,8 @@ class Ids:
         "The next `n` ids"
         out = []
         with self.lock:
-            head = max(round(self.clock() * 1000) << 12 | self.rand(2) & 0x7ff, self.last + 1) # 48 bits of ms, then 12 that count
+            # 48 bits of ms, then 12 that count
+            head = max(round(self.clock() * 1000) << 12 | self.rand(2) & 0x7ff, self.last + 1)
             for head in range(head, head + n):
                 tail = self.rand(8) & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
                 out.append(f'{head >> 12 << 16 | 0x7000 | head & 0xfff:016x}{tail:016x}')

@@ -69,12 +69,15 @@ class Schema:
 
     def define(self, itemType:str, propertyName:str, valueType:str):
         "Learn a property. The same again is harmless; another kind for a known name is `Invalid`"
-        if valueType not in KINDS: raise Invalid(f'unknown variant `{valueType}`, expected one of {", ".join(KINDS)}: Parsing of Schema item {propertyName} of {itemType}')
+        if valueType not in KINDS:
+            raise Invalid(f'unknown variant `{valueType}`, expected one of {", ".join(KINDS)}: '
+                          f'Parsing of Schema item {propertyName} of {itemType}')
         if not NAME.fullmatch(propertyName):
             raise Invalid(f'Property name {propertyName!r} of {itemType} does not satisfy the format {NAME.pattern}')
         old = self.kinds.setdefault(propertyName, valueType)
         if old != valueType:
-            raise Invalid(f'Schema for property {propertyName} is already defined to type {old}, cannot override to type {valueType} (asked for by {itemType})')
+            raise Invalid(f'Schema for property {propertyName} is already defined to type {old}, '
+                          f'cannot override to type {valueType} (asked for by {itemType})')
         self.types.setdefault(itemType, {})[propertyName] = valueType
         self.structs.pop(itemType, None)
         self.batch = None
@@ -105,7 +108,8 @@ def value(self:Schema, name:str, v:Any, of:str='')->Any:
                       f'{" of " + of if of else ""}{nearest(name, self.kinds)}')
     out = convert(self.kinds[name], v)
     if out is None:
-        raise Invalid(f'Failed to parse json value {shown(v)} to {self.kinds[name]} ({name}){" of " + of if of else ""}')
+        raise Invalid(f'Failed to parse json value {shown(v)} to {self.kinds[name]} ({name})'
+                      f'{" of " + of if of else ""}')
     return out
 
 # %% ../../nbs/engine/schema.ipynb #70252eb4
@@ -120,25 +124,33 @@ def check_date(item:dict, name:str)->int|None:
     "The date `name` of `item`, which may be missing"
     v = item.get(name)
     if v is None or convert(INTEGER, v) is not None: return v
-    raise Invalid(f'JSON deserialization error payload.{name}: invalid value {shown(v)}, expected ms since 1970 as an integer')
+    raise Invalid(f'JSON deserialization error payload.{name}: invalid value {shown(v)}, '
+                  'expected ms since 1970 as an integer')
 
 def document(item:dict)->str:
     "JSON text of an item"
     try: return msgspec.json.encode(item).decode()
-    except UnicodeEncodeError: raise Invalid(f'an item of type {item.get("type", "")!r} holds text that is not Unicode (half of a surrogate pair)') from None
+    except UnicodeEncodeError:
+        raise Invalid(f'an item of type {item.get("type", "")!r} holds text that is not Unicode '
+                      '(half of a surrogate pair)') from None
 
 # %% ../../nbs/engine/schema.ipynb #ed458609
 def check_head(item:dict, now:int)->dict:
     "The base fields of an item's document; what is missing is made up"
-    if not isinstance(item, dict): raise Invalid(f'JSON deserialization error payload: invalid type: {shown(item)}, expected an item')
+    if not isinstance(item, dict):
+        raise Invalid(f'JSON deserialization error payload: invalid type: {shown(item)}, expected an item')
     type, id, deleted = item.get('type'), item.get('id'), item.get('deleted', False)
     if type is None: raise Invalid('JSON deserialization error payload: missing field `type`')
-    if not isinstance(type, str): raise Invalid(f'JSON deserialization error payload.type: {shown(type)}, expected a string')
-    if not isinstance(deleted, bool): raise Invalid(f'JSON deserialization error payload.deleted: {shown(deleted)}, expected a boolean')
+    if not isinstance(type, str):
+        raise Invalid(f'JSON deserialization error payload.type: {shown(type)}, expected a string')
+    if not isinstance(deleted, bool):
+        raise Invalid(f'JSON deserialization error payload.deleted: {shown(deleted)}, expected a boolean')
     if id is not None and not (isinstance(id, str) and ITEM_ID.fullmatch(id)):
-        raise Invalid(f"Item id '{id[:60] if isinstance(id, str) else shown(id)}' does not satisfy the format ^{ITEM_ID.pattern}$ (6 to 36 letters, digits, _ or -)")
+        raise Invalid(f"Item id '{id[:60] if isinstance(id, str) else shown(id)}' does not satisfy the format "
+                      f'^{ITEM_ID.pattern}$ (6 to 36 letters, digits, _ or -)')
     dates = [check_date(item, d) for d in ('dateCreated', 'dateModified')]
-    return dict(zip(('type', 'id', 'dateCreated', 'dateModified'), (type, id or new_id(), *(now if d is None else d for d in dates))))
+    return dict(zip(('type', 'id', 'dateCreated', 'dateModified'),
+                    (type, id or new_id(), *(now if d is None else d for d in dates))))
 
 @patch
 def check(
@@ -164,15 +176,18 @@ SPECIAL = (PROPERTY_SCHEMA, EDGE_SCHEMA) # they change the schema while they are
 
 @patch
 def struct(self:Schema, type:str):
-    "A msgspec `Struct` of the declared properties of `type`; unknown fields and wrong kinds do not convert. `KeyError` for undeclared types, and those that change the schema"
+    """A msgspec `Struct` of the declared properties of `type`; unknown fields and wrong kinds do not convert.
+    `KeyError` for undeclared types, and those that change the schema"""
     if type not in self.structs:
         if type in SPECIAL: raise KeyError(type)
         own = {p: k for p, k in (self.types.get('Item', {}) | self.types[type]).items() if p not in BASE}
-        base = [(n, t, d) for n, t, d in (('id', str|None, None), ('dateCreated', _int|None, None), ('dateModified', _int|None, None),
-                                          ('dateServerModified', _int|None, None), ('deleted', bool, False))]
+        base = [(n, t, d) for n, t, d in (
+            ('id', str|None, None), ('dateCreated', _int|None, None), ('dateModified', _int|None, None),
+            ('dateServerModified', _int|None, None), ('deleted', bool, False))]
         fields = [(f'p{i}', PYTHON[k]|None, None) for i, k in enumerate(own.values())]
-        self.structs[type] = msgspec.defstruct('Row', base + fields, rename={f'p{i}': p for i, p in enumerate(own)}, tag=type, tag_field='type',
-                                               omit_defaults=True, forbid_unknown_fields=True, gc=False)
+        self.structs[type] = msgspec.defstruct(
+            'Row', base + fields, rename={f'p{i}': p for i, p in enumerate(own)}, tag=type, tag_field='type',
+            omit_defaults=True, forbid_unknown_fields=True, gc=False)
     return self.structs[type]
 
 @patch
@@ -202,18 +217,21 @@ def checked_structs(rows:list, now:int)->list[Checked]|None:
         out.append((s.id, tags[s.__class__], deleted, _encode(s).decode()))
     return out
 
+# %% ../../nbs/engine/schema.ipynb #c72fb418
 @patch
 def check_batch(self:Schema, items:list[dict], now:int=0)->list[Checked]|None:
     "`items` checked by the quick road; None where only the slow road can tell"
     try:
         if len(items) >= 16: return checked_structs(msgspec.convert(items, self.batch_type()), now)
-        kinds = [self.struct(i['type']) for i in items] # the type of a whole batch is made anew when the schema grows; a few items don't pay for that
+        # the type of a whole batch is made anew when the schema grows; a few items don't pay for that
+        kinds = [self.struct(i['type']) for i in items]
         return checked_structs([msgspec.convert(i, k) for i, k in zip(items, kinds)], now)
     except (msgspec.ValidationError, UnicodeEncodeError, KeyError, TypeError): return None
 
 @patch
 def read_batch(self:Schema, text:bytes|str, now:int=0)->list[Checked]|None:
-    "The items of a bulk request in JSON that creates items and does nothing else; None if it is another, or only the slow road can tell"
+    """The items of a bulk request in JSON that creates items and does nothing else;
+    None if it is another, or only the slow road can tell"""
     class Actions(msgspec.Struct, forbid_unknown_fields=True): createItems: self.batch_type()
     try: return checked_structs(msgspec.json.decode(text, type=Actions).createItems, now)
     except msgspec.ValidationError: return None
@@ -234,14 +252,18 @@ class Change(msgspec.Struct):
 
 @patch
 def check_change(self:Schema, changes:dict)->Change:
-    "`changes` as the store applies them, or `Invalid`. The immutable `type`, `dateCreated` and `dateServerModified` are passed over"
-    if not isinstance(changes, dict) or not isinstance(changes.get('id'), str): raise Invalid('JSON deserialization error payload: missing field `id`')
+    """`changes` as the store applies them, or `Invalid`.
+    The immutable `type`, `dateCreated` and `dateServerModified` are passed over"""
+    if not isinstance(changes, dict) or not isinstance(changes.get('id'), str):
+        raise Invalid('JSON deserialization error payload: missing field `id`')
     deleted = changes.get('deleted')
-    if deleted is not None and not isinstance(deleted, bool): raise Invalid(f'Failed to parse deleted {shown(deleted)} to bool')
+    if deleted is not None and not isinstance(deleted, bool):
+        raise Invalid(f'Failed to parse deleted {shown(deleted)} to bool')
     if 'dateModified' in changes and convert(INTEGER, changes['dateModified']) is None:
         raise Invalid(f'Cannot parse dateModified {shown(changes["dateModified"])} to i64')
     patch = {}
     for name, v in changes.items():
         if name in BASE: continue
-        patch[name] = self.value(name, v, f'item {changes["id"][:40]}') if v is not None or name not in self.kinds else None
+        patch[name] = (self.value(name, v, f'item {changes["id"][:40]}')
+                       if v is not None or name not in self.kinds else None)
     return Change(changes['id'], document(patch), changes.get('dateModified'), deleted)

@@ -16,7 +16,8 @@ from typing import Callable, Iterable, Iterator
 import msgspec
 from fastcore.basics import patch
 from sqlcipher3 import dbapi2 as sqlcipher
-from ..core import Conflict, Damaged, Invalid, NotFound, PodError, TooLarge, Unavailable, WrongKey, new_id, now_ms, private_folder
+from ..core import (
+    Conflict, Damaged, Invalid, NotFound, PodError, TooLarge, Unavailable, WrongKey, new_id, now_ms, private_folder)
 from .schema import BUILT_IN, EDGE_SCHEMA, PROPERTY_SCHEMA, Change, Checked, Schema, document
 
 # %% ../../nbs/engine/store.ipynb #4940d0fa
@@ -26,11 +27,21 @@ def telling(path:Path):
     try: yield
     except sqlcipher.DatabaseError as e:
         text = str(e)
-        if 'not a database' in text: raise WrongKey(f'the key does not open the Pod at {path} (file is not a database with this key); nothing was changed') from None
-        if 'locked' in text or 'busy' in text: raise Unavailable(f'the Pod at {path} is busy: another program has been writing for longer than we wait; try again') from None
-        if 'full' in text: raise PodError(507, f'no space left for the Pod at {path}; nothing of this change was stored: free some space and repeat it') from None
-        if 'too big' in text: raise TooLarge('more than a thousand million bytes: of an answer, ask for pages with _limit and _after; keep large contents as files') from None
-        if 'malformed' in text or 'disk I/O' in text or 'vtable constructor' in text: raise Damaged(f'the Pod at {path} is damaged ({text}); restore a backup, or open a copy to rescue what can be read') from None
+        if 'not a database' in text:
+            raise WrongKey(f'the key does not open the Pod at {path} (file is not a database with this key); '
+                           'nothing was changed') from None
+        if 'locked' in text or 'busy' in text:
+            raise Unavailable(f'the Pod at {path} is busy: another program has been writing for longer than we wait; '
+                              'try again') from None
+        if 'full' in text:
+            raise PodError(507, f'no space left for the Pod at {path}; nothing of this change was stored: '
+                                'free some space and repeat it') from None
+        if 'too big' in text:
+            raise TooLarge('more than a thousand million bytes: of an answer, ask for pages with _limit and _after; '
+                           'keep large contents as files') from None
+        if 'malformed' in text or 'disk I/O' in text or 'vtable constructor' in text:
+            raise Damaged(f'the Pod at {path} is damaged ({text}); restore a backup, '
+                          'or open a copy to rescue what can be read') from None
         raise PodError(500, f'{text} (Pod at {path})') from e
 
 # %% ../../nbs/engine/store.ipynb #2a9ce86d
@@ -47,7 +58,9 @@ def cipher_key(
 )->bytes: # What SQLCipher takes
     "The key in SQLCipher's own form: a raw key where we can tell it, else the passphrase"
     if not isinstance(key, str) or not key: raise Invalid('a Pod needs a database key: 64 hex digits, or a passphrase')
-    if re.fullmatch("[xX]'[0-9a-fA-F]*'", key): raise Invalid("a passphrase can't have the form x'…', which SQLCipher keeps for keys; give the hex digits alone, or other words")
+    if re.fullmatch("[xX]'[0-9a-fA-F]*'", key):
+        raise Invalid("a passphrase can't have the form x'…', which SQLCipher keeps for keys; "
+                      'give the hex digits alone, or other words')
     if RAW_KEY.fullmatch(key): return f"x'{key}'".encode()
     if not salt: return key.encode()
     return f"x'{hashlib.pbkdf2_hmac('sha512', key.encode(), salt, 256_000, 32).hex()}{salt.hex()}'".encode()
@@ -60,13 +73,15 @@ def connect(
     cache_mb:int=64,   # Memory for decrypted pages; the default of 2 MB makes random reads three times slower
 )->sqlcipher.Connection:
     "An open database; `WrongKey` if the key is not its own"
-    db = sqlcipher.connect(str(path), timeout=wait, isolation_level=None, check_same_thread=False, cached_statements=256)
+    db = sqlcipher.connect(
+        str(path), timeout=wait, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
         with telling(path):
             db.execute('pragma cipher_log_level=none').fetchall()
             db.set_key(key)
             db.execute('select count(*) from sqlite_master').fetchone() # the first read decides whether the key fits
-            for pragma in (f'cache_size={-1024 * cache_mb}', 'temp_store=memory', 'synchronous=full', 'trusted_schema=off'):
+            for pragma in (
+                f'cache_size={-1024 * cache_mb}', 'temp_store=memory', 'synchronous=full', 'trusted_schema=off'):
                 db.execute(f'pragma {pragma}').fetchall()
     except BaseException:
         db.close()
@@ -78,7 +93,8 @@ LAYOUT = '''
 create table meta(name text primary key, value) strict, without rowid;
 create table types(n integer primary key, name text not null unique) strict;
 create table names(n integer primary key, name text not null unique) strict;
-create table items(n integer primary key, id text not null unique, type integer not null, dateServerModified integer not null,
+create table items(n integer primary key, id text not null unique, type integer not null,
+    dateServerModified integer not null,
     deleted integer not null, edge integer not null, doc text not null) strict;
 create index items_by_type on items(type, dateServerModified);
 create index items_by_date on items(dateServerModified);
@@ -86,7 +102,8 @@ create table edges(n integer primary key, source integer not null, name integer 
     self integer unique, date integer not null, deleted integer not null) strict;
 create index edges_out on edges(source, name, target);
 create index edges_in on edges(target, name, source);
-create table files(sha256 text primary key, ref text not null, key blob not null, size integer not null) strict, without rowid;
+create table files(sha256 text primary key, ref text not null, key blob not null, size integer not null)
+    strict, without rowid;
 create virtual table fts using fts5(body, content='', contentless_delete=1, detail=full);
 create table fts_dirty(n integer primary key) strict;
 '''.replace('value)', 'value any)')
@@ -138,7 +155,8 @@ _stores = weakref.WeakSet() # those that are open in this process
 
 @patch
 def pause(self:Store):
-    "Before a fork: wait for the others, and close what is open. In the middle of a change of our own nothing can be closed; the child will `reopen`"
+    """Before a fork: wait for the others, and close what is open. In the middle of a change of our own
+    nothing can be closed; the child will `reopen`"""
     self.lock.acquire()
     self.lending.acquire()
     until = time.monotonic() + self.wait
@@ -166,7 +184,9 @@ def at_fork():
             paused.append(store)
     def after(child):
         while paused: paused.pop().resume(child)
-    if hasattr(os, 'register_at_fork'): os.register_at_fork(before=before, after_in_parent=lambda: after(False), after_in_child=lambda: after(True))
+    if hasattr(os, 'register_at_fork'):
+        os.register_at_fork(
+            before=before, after_in_parent=lambda: after(False), after_in_child=lambda: after(True))
 
 # %% ../../nbs/engine/store.ipynb #66ad478d
 @patch
@@ -179,7 +199,9 @@ def open(self:Store):
     try:
         with telling(self.path):
             if not self.version(): self.lay_out()
-            if self.version() != VERSION: raise Invalid(f'the Pod at {self.path} has layout {self.version()}, and this pymemri knows layout {VERSION}: use a newer one')
+            if self.version() != VERSION:
+                raise Invalid(f'the Pod at {self.path} has layout {self.version()}, '
+                              f'and this pymemri knows layout {VERSION}: use a newer one')
             self.main.execute('pragma journal_mode=wal').fetchall()
             self.refresh()
     except BaseException:
@@ -198,7 +220,9 @@ def lay_out(self:Store):
     self.main.execute('begin immediate')
     try:
         if not self.version():
-            if self.path.stat().st_size: raise Damaged(f'{self.path} is no Pod, or the rest of one that was cut off; restore a backup, or move the file away')
+            if self.path.stat().st_size:
+                raise Damaged(f'{self.path} is no Pod, or the rest of one that was cut off; '
+                              'restore a backup, or move the file away')
             for statement in LAYOUT.split(';\n')[:-1]: self.main.execute(statement)
             self.main.executemany('insert into meta values (?, ?)', [('schema', 0), ('fts', 0)])
             self.insert_built_in()
@@ -212,7 +236,9 @@ def lay_out(self:Store):
 def insert_built_in(self:Store):
     "Write the schema items that every Pod has, with their fixed ids and dates of 0"
     n = self.type_number(PROPERTY_SCHEMA)
-    rows = [(id, n, 0, 0, document(dict(type=PROPERTY_SCHEMA, id=id, dateCreated=0, dateModified=0, itemType=t, propertyName=p, valueType=k))) for id, t, p, k in BUILT_IN]
+    rows = [(id, n, 0, 0, document(dict(
+        type=PROPERTY_SCHEMA, id=id, dateCreated=0, dateModified=0, itemType=t, propertyName=p, valueType=k)))
+        for id, t, p, k in BUILT_IN]
     self.main.executemany(INSERT, rows)
 
 @patch
@@ -233,7 +259,8 @@ def let_go(self:Store):
 def type_number(self:Store, name:str)->int:
     "The number of type `name`, which is made if it is new (inside `write`)"
     if name not in self.types:
-        n = self.main.execute('insert into types(name) values (?) on conflict do update set name=name returning n', (name,)).fetchall()[0][0]
+        n = self.main.execute('''insert into types(name) values (?)
+            on conflict do update set name=name returning n''', (name,)).fetchall()[0][0]
         self.types[name], self.type_names[n] = n, name
     return self.types[name]
 
@@ -241,9 +268,11 @@ def type_number(self:Store, name:str)->int:
 def name_number(self:Store, name:str)->int:
     "The number of edge name `name`, which is made if it is new (inside `write`)"
     if name not in self.names:
-        self.names[name] = self.main.execute('insert into names(name) values (?) on conflict do update set name=name returning n', (name,)).fetchall()[0][0]
+        self.names[name] = self.main.execute('''insert into names(name) values (?)
+            on conflict do update set name=name returning n''', (name,)).fetchall()[0][0]
     return self.names[name]
 
+# %% ../../nbs/engine/store.ipynb #a2d4448e
 @patch
 def refresh(self:Store):
     "Read types, edge names and schema again, if another connection changed them"
@@ -263,7 +292,8 @@ def read_schema(self:Store)->Schema:
     schema = Schema()
     for type, define, fields in ((PROPERTY_SCHEMA, schema.define, ('itemType', 'propertyName', 'valueType')),
                                  (EDGE_SCHEMA, schema.define_edge, ('sourceType', 'edgeName', 'targetType'))):
-        for doc, in self.main.execute('select doc from items where type=? order by n', (self.types.get(type),)).fetchall():
+        for doc, in self.main.execute(
+            'select doc from items where type=? order by n', (self.types.get(type),)).fetchall():
             record = msgspec.json.decode(doc)
             define(*[record[f] for f in fields])
     return schema
@@ -346,7 +376,8 @@ def insert(self:Store, checked:list[Checked])->list[str]:
     rows = [(id, types[type], now, deleted, doc) for id, type, deleted, doc in checked]
     ids = [c[0] for c in checked]
     if len(rows) >= SORT_FROM: rows.sort(key=itemgetter(1))
-    if any(i.startswith(EDGE_PREFIX) for i in ids): raise Invalid(f'item ids that begin with {EDGE_PREFIX} are reserved for edges')
+    if any(i.startswith(EDGE_PREFIX) for i in ids):
+        raise Invalid(f'item ids that begin with {EDGE_PREFIX} are reserved for edges')
     try: self.main.executemany(INSERT, rows)
     except sqlcipher.IntegrityError: raise Conflict(f'UNIQUE constraint failed: items.id: {self.taken(ids)}') from None
     if types.keys() & {PROPERTY_SCHEMA, EDGE_SCHEMA}: self.bump_schema()
@@ -355,13 +386,15 @@ def insert(self:Store, checked:list[Checked])->list[str]:
 @patch
 def bump_schema(self:Store):
     "Tell other processes that the schema has grown"
-    self.schema_seen = self.main.execute("update meta set value=value+1 where name='schema' returning value").fetchall()[0]
+    self.schema_seen = self.main.execute(
+        "update meta set value=value+1 where name='schema' returning value").fetchall()[0]
 
 @patch
 def taken(self:Store, ids:list[str])->str:
     "Which of `ids` stands twice, for an error"
     if len(set(ids)) < len(ids): return f'id {next(i for i in ids if ids.count(i) > 1)} is given twice'
-    found = self.main.execute('select id from items where id in (select value from json_each(?)) limit 1', (msgspec.json.encode(ids).decode(),)).fetchone()
+    found = self.main.execute('select id from items where id in (select value from json_each(?)) limit 1',
+                              (msgspec.json.encode(ids).decode(),)).fetchone()
     return f'there is an item with id {found[0] if found else "?"}'
 
 # %% ../../nbs/engine/store.ipynb #3050d111
@@ -370,23 +403,29 @@ def update(self:Store, change:Change):
     "Apply `change`; `NotFound` if there is no such item. Deleted items can be changed, and brought back"
     self.promote(change.id)
     when = f'{{"dateModified":{self.now if change.dateModified is None else change.dateModified}}}'
-    row = self.main.execute('update items set doc=json_patch(doc, ?), dateServerModified=?, deleted=coalesce(?, deleted) where id=? returning n, edge, deleted',
-                            (when if change.patch == '{}' else f'{when[:-1]},{change.patch[1:]}', self.now, change.deleted, change.id)).fetchall()
+    row = self.main.execute(
+        '''update items set doc=json_patch(doc, ?), dateServerModified=?, deleted=coalesce(?, deleted)
+        where id=? returning n, edge, deleted''',
+        (when if change.patch == '{}' else f'{when[:-1]},{change.patch[1:]}', self.now, change.deleted, change.id)
+    ).fetchall()
     if not row: raise NotFound(f'Item with id {change.id} not found')
     (n, edge, deleted), = row
-    if change.patch != '{}': self.main.execute("insert or ignore into fts_dirty select ? where ? <= (select value from meta where name='fts')", (n, n))
+    if change.patch != '{}':
+        self.main.execute(
+            "insert or ignore into fts_dirty select ? where ? <= (select value from meta where name='fts')", (n, n))
     if edge: self.main.execute('update edges set deleted=? where self=?', (deleted, n))
 
 # %% ../../nbs/engine/store.ipynb #79f3a1c2
 @patch
 def numbers(self:Store, ids:Iterable[str])->dict[str, int]:
     "Row numbers of items by id; ids of nothing are left out"
-    return dict(self.main.execute('select id, n from items where id in (select value from json_each(?))', (msgspec.json.encode(list(set(ids))).decode(),)).fetchall())
+    return dict(self.main.execute('select id, n from items where id in (select value from json_each(?))',
+                                  (msgspec.json.encode(list(set(ids))).decode(),)).fetchall())
 
 @patch
 def insert_edges(
     self:Store,
-    edges:list[tuple[str, str, str, str|None]], # Source id, name, target id, and the id of the edge's own item if it has one
+    edges:list[tuple[str, str, str, str|None]], # Source id, name, target id, and the id of the edge's own item, if any
 )->list[str]: # Their ids
     "Draw edges; `NotFound` where an end is missing"
     for end in {i for s, _, t, _ in edges for i in (s, t)}: self.promote(end)
@@ -397,17 +436,23 @@ def insert_edges(
         if target not in n: raise NotFound(f'Edge target not found: {target}')
         out.append(self.insert_edge(n[source], self.name_number(name), n[target], own, n.get(own)))
         sources.add(n[source])
-    self.main.executemany('update items set dateServerModified=? where n=? and dateServerModified<>?', [(self.now, s, self.now) for s in sources])
+    self.main.executemany('update items set dateServerModified=? where n=? and dateServerModified<>?',
+                          [(self.now, s, self.now) for s in sources])
     return out
 
 @patch
 def insert_edge(self:Store, source:int, name:int, target:int, own:str|None, n:int|None)->str:
     "Draw one edge between row numbers, unless it stands already; its id"
     if own is None:
-        old = self.main.execute('select e.n, i.id from edges e left join items i on i.n=e.self where source=? and name=? and target=? and e.deleted=0 limit 1', (source, name, target)).fetchone()
+        old = self.main.execute('''select e.n, i.id from edges e left join items i on i.n=e.self
+            where source=? and name=? and target=? and e.deleted=0 limit 1''', (source, name, target)).fetchone()
         if old: return old[1] or edge_id(old[0])
-    try: made = self.main.execute('insert into edges(source, name, target, self, date, deleted) values (?, ?, ?, ?, ?, 0)', (source, name, target, n, self.now)).lastrowid
-    except sqlcipher.IntegrityError: raise Conflict(f'UNIQUE constraint failed: edges.self: item {own} is the self of another edge') from None
+    try:
+        made = self.main.execute(
+            'insert into edges(source, name, target, self, date, deleted) values (?, ?, ?, ?, ?, 0)',
+            (source, name, target, n, self.now)).lastrowid
+    except sqlcipher.IntegrityError:
+        raise Conflict(f'UNIQUE constraint failed: edges.self: item {own} is the self of another edge') from None
     if own is not None: self.main.execute('update items set edge=1 where n=?', (n,))
     return own or edge_id(made)
 
@@ -420,14 +465,18 @@ def promote(self:Store, id:str):
     if not row: return
     date, deleted = row
     doc = document(dict(type=EDGE, id=id, dateCreated=date, dateModified=date))
-    own = self.main.execute('insert into items(id, type, dateServerModified, deleted, edge, doc) values (?, ?, ?, ?, 1, ?)', (id, self.type_number(EDGE), date, deleted, doc)).lastrowid
+    own = self.main.execute(
+        'insert into items(id, type, dateServerModified, deleted, edge, doc) values (?, ?, ?, ?, 1, ?)',
+        (id, self.type_number(EDGE), date, deleted, doc)).lastrowid
     self.main.execute('update edges set self=? where n=?', (own, n))
 
 @patch
 def find_edge(self:Store, source:str, name:str, target:str)->str:
     "The id of the edge that stands between two items; `NotFound` if there is none"
-    row = self.main.execute('''select e.n, o.id from edges e join items s on s.n=e.source join items t on t.n=e.target left join items o on o.n=e.self
-        where s.id=? and t.id=? and e.name=? and e.deleted=0 order by e.n limit 1''', (source, target, self.names.get(name))).fetchone()
+    row = self.main.execute('''select e.n, o.id from edges e
+        join items s on s.n=e.source join items t on t.n=e.target left join items o on o.n=e.self
+        where s.id=? and t.id=? and e.name=? and e.deleted=0 order by e.n limit 1''',
+        (source, target, self.names.get(name))).fetchone()
     if not row: raise NotFound(f'there is no edge {name} from {source} to {target}')
     return row[1] or edge_id(row[0])
 
@@ -435,7 +484,8 @@ def find_edge(self:Store, source:str, name:str, target:str)->str:
 def delete_edge(self:Store, id:str):
     "Mark an edge as deleted; its source counts as changed"
     self.update(Change(id, '{}', None, True))
-    self.main.execute('update items set dateServerModified=? where n=(select e.source from edges e join items o on o.n=e.self where o.id=?)', (self.now, id))
+    self.main.execute('''update items set dateServerModified=?
+        where n=(select e.source from edges e join items o on o.n=e.self where o.id=?)''', (self.now, id))
 
 # %% ../../nbs/engine/store.ipynb #d4b799e1
 @patch
@@ -447,13 +497,18 @@ def purge(self:Store, ids:Iterable[str])->int:
     self.main.execute('create temp table if not exists going(n integer primary key)')
     self.main.execute('delete from going')
     self.main.executemany('insert into going values (?)', [(i,) for i in n.values()])
-    if self.main.execute('select 1 from items where n in (select n from going) and type in (?, ?) limit 1', kept).fetchone():
+    if self.main.execute(
+        'select 1 from items where n in (select n from going) and type in (?, ?) limit 1', kept).fetchone():
         raise Invalid('schema items can not be purged: items may use the properties that they define')
-    self.main.execute('insert or ignore into going select self from edges where self is not null and (source in (select n from going) or target in (select n from going))')
-    self.main.execute('delete from edges where source in (select n from going) or target in (select n from going) or self in (select n from going)')
-    self.main.execute("delete from fts where rowid in (select n from going where n <= (select value from meta where name='fts'))")
+    self.main.execute('''insert or ignore into going select self from edges where self is not null
+        and (source in (select n from going) or target in (select n from going))''')
+    self.main.execute('''delete from edges where source in (select n from going)
+        or target in (select n from going) or self in (select n from going)''')
+    self.main.execute('''delete from fts
+        where rowid in (select n from going where n <= (select value from meta where name='fts'))''')
     for table in ('fts_dirty', 'items'): self.main.execute(f'delete from {table} where n in (select n from going)')
-    self.main.execute("update meta set value=min(value, (select coalesce(max(n), 0) from items)) where name='fts'") # the last numbers are given again
+    # the last numbers are given again
+    self.main.execute("update meta set value=min(value, (select coalesce(max(n), 0) from items)) where name='fts'")
     return len(n)
 
 @patch
@@ -480,13 +535,15 @@ def add_file(self:Store, sha256:str, ref:str, key:str, size:int):
 @patch
 def file(self:Store, sha256:str)->tuple[str, str, int]|None:
     "Ref, key and size of the bytes with a digest; None if they are not here"
-    with self.read() as db: row = db.execute('select ref, hex(key), size from files where sha256=?', (sha256,)).fetchone()
+    with self.read() as db:
+        row = db.execute('select ref, hex(key), size from files where sha256=?', (sha256,)).fetchone()
     return row and (row[0], row[1].lower(), row[2])
 
 @patch
 def drop_files(self:Store, all:bool=False)->list[str]:
     "Forget the files whose digest no item has any more (or all); the refs of their ciphertexts"
-    unused = '' if all else "where sha256 not in (select json_extract(doc, '$.sha256') from items where json_extract(doc, '$.sha256') is not null)"
+    unused = '' if all else '''where sha256 not in
+        (select json_extract(doc, '$.sha256') from items where json_extract(doc, '$.sha256') is not null)'''
     return [r for r, in self.main.execute(f'delete from files {unused} returning ref').fetchall()]
 
 @patch
@@ -525,7 +582,8 @@ def rekey(self:Store, key:str):
         while self.pool: self.pool.pop().close()
         try: mode = self.main.execute('pragma journal_mode=delete').fetchone()
         except sqlcipher.OperationalError: mode = None
-        if mode != ('delete',): raise Unavailable(f'the Pod at {self.path} is open in another program; close it there to change the key')
+        if mode != ('delete',):
+            raise Unavailable(f'the Pod at {self.path} is open in another program; close it there to change the key')
         self.main.execute('pragma locking_mode=exclusive').fetchall()
         self.main.reset_key(new)
         self.close()
@@ -543,7 +601,8 @@ def vacuum(self:Store):
 @patch
 @contextmanager
 def settled(self:Store):
-    "A connection that sees one state, and whether all of it has come from the log into the file (it has, unless somebody still reads an older one); it stays so meanwhile"
+    """A connection that sees one state, and whether all of it has come from the log into the file
+    (it has, unless somebody still reads an older one); it stays so meanwhile"""
     db = self.reader()
     try:
         with self.write():
@@ -561,6 +620,7 @@ def integrity_check(self:Store)->list[str]:
     with telling(self.path), self.settled() as (db, whole):
         found = [f'page: {r[0]}' for r in db.execute('pragma cipher_integrity_check').fetchall()] if whole else []
         found += [f'structure: {r[0]}' for r in db.execute('pragma integrity_check').fetchall() if r[0] != 'ok']
-        loose = db.execute('''select n from edges where source not in (select n from items) or target not in (select n from items)
+        loose = db.execute('''select n from edges
+            where source not in (select n from items) or target not in (select n from items)
             or (self is not null and self not in (select n from items))''').fetchall()
         return found + [f'edge {edge_id(n)} lacks an end' for n, in loose]
