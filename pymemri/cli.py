@@ -18,7 +18,8 @@ from .core import Conflict, Invalid, NotFound, PodError, WrongKey, home_folder, 
 from .data.photo import Photo
 from .importers.photos import Imported, import_photos, readable
 from .pod.client import PodClient
-from .pod.keys import DEFAULT_POD_KEY_PATH, POD_KEYS_FILENAME, POD_KEYS_FOLDER, random_key, read_pod_key, store_keys
+from .pod.keys import (DEFAULT_POD_KEY_PATH, POD_KEYS_FILENAME, POD_KEYS_FOLDER, random_key, read_pod_key,
+                              store_keys)
 from .widgets.gallery import gallery, gallery_page, person_name
 
 # %% ../nbs/cli.ipynb #d0f451ba
@@ -55,8 +56,9 @@ ABOUT = {name: dict(caption=caption, people=people) for name, caption, *people i
 def demo_photos()->Path:
     "The folder of photographs that scikit-image has installed. NotFound if it is not installed"
     try: import skimage
-    except ImportError: raise NotFound('without --folder the demo shows the photographs of scikit-image, which is not installed: '
-                                       '`pip install scikit-image`, or `pymemri demo --folder ~/Pictures`') from None
+    except ImportError:
+        raise NotFound('without --folder the demo shows the photographs of scikit-image, which is not installed: '
+                       '`pip install scikit-image`, or `pymemri demo --folder ~/Pictures`') from None
     return Path(skimage.__file__).parent / 'data'
 
 # %% ../nbs/cli.ipynb #8796baf2
@@ -68,10 +70,12 @@ def new_folder(
 )->Path:
     "`demo` in `home`, new and empty. Conflict if there is such a folder that no demo made"
     folder = home / 'demo'
-    if folder.resolve() in (source.resolve(), *source.resolve().parents): raise Conflict(f'{source} is inside {folder}, which each demo makes anew')
+    if folder.resolve() in (source.resolve(), *source.resolve().parents):
+        raise Conflict(f'{source} is inside {folder}, which each demo makes anew')
     if folder.is_symlink() or folder.exists():
         if folder.is_symlink() or not (folder / MARK).is_file():
-            raise Conflict(f'{folder} was not made by a demo, and was not touched; move it away, or choose another --home')
+            raise Conflict(f'{folder} was not made by a demo, and was not touched; '
+                           'move it away, or choose another --home')
         shutil.rmtree(folder)
     private_folder(folder)
     (folder / MARK).touch(0o600)
@@ -138,7 +142,8 @@ class Steps:
         lines = []
         for name, said, seconds in self.rows:
             head, *more = textwrap.wrap(said, room) or ['']
-            lines += [f'  {name:<{first}}  {head:<{room}}  {took(seconds):>7}'] + [f'  {"":<{first}}  {m}' for m in more]
+            lines += [f'  {name:<{first}}  {head:<{room}}  {took(seconds):>7}',
+                      *(f'  {"":<{first}}  {m}' for m in more)]
         return '\n'.join(lines)
 
 # %% ../nbs/cli.ipynb #e73256dd
@@ -148,11 +153,13 @@ def amount(n:int, one:str, many:str='')->str:
 
 def names(photos:list[Photo], most:int=3)->str:
     "The first few of `photos`"
-    return ', '.join(p.name or '?' for p in photos[:most]) + (f' and {len(photos) - most} more' if len(photos) > most else '')
+    more = f' and {len(photos) - most} more' if len(photos) > most else ''
+    return ', '.join(p.name or '?' for p in photos[:most]) + more
 
 def common_word(photos:Iterable[Photo])->str|None:
     "The word that most captions have, for a search that finds something"
-    words = Counter(w for p in photos for w in sorted(set(re.findall(r'[^\W\d_]{4,}', (p.caption or '').lower()))) if w not in ('with', 'from'))
+    words = Counter(w for p in photos for w in sorted(set(re.findall(r'[^\W\d_]{4,}', (p.caption or '').lower())))
+                    if w not in ('with', 'from'))
     return max(sorted(words), key=lambda w: words[w]) if words else None
 
 # %% ../nbs/cli.ipynb #0a1ff049
@@ -162,8 +169,8 @@ def step_import(steps:Steps, client:PodClient, source:Path, about:dict|None, qui
         got = import_photos(client, source, about, quiet=quiet)
         counts = {t: client.count({'type': t}) for t in ('Photo', 'File', 'Person')}
         edges = sum(len(p.get_all_edges()) for p in got.imported)
-        say.append(f'{amount(counts["Photo"], "photo")}, {amount(counts["File"], "file")}, {amount(counts["Person"], "person", "people")}, '
-                   f'{amount(edges, "edge")}; {got.size / 1e6:,.1f} MB')
+        say.append(f'{amount(counts["Photo"], "photo")}, {amount(counts["File"], "file")}, '
+                   f'{amount(counts["Person"], "person", "people")}, {amount(edges, "edge")}; {got.size / 1e6:,.1f} MB')
         if got.there: say.append(f'{len(got.there)} twice in the folder')
         if got.refused: say.append(f'{len(got.refused)} left out, see below')
     with steps('import again') as say:
@@ -198,14 +205,16 @@ def step_search(steps:Steps, client:PodClient, word:str|None):
 def step_edges(steps:Steps, client:PodClient):
     "Follow edges from the person in most photographs, and back"
     with steps('edges') as say:
-        people = {p.id: (p, [e['item'] for e in client.get_edges(p.id, 'Incoming') if e['name'] == 'includes']) for p in client.search({'type': 'Person'})}
+        people = {p.id: (p, [e['item'] for e in client.get_edges(p.id, 'Incoming') if e['name'] == 'includes'])
+                  for p in client.search({'type': 'Person'})}
         if not people:
             say.append('nobody is named in these photographs (a people.json in the folder can name them)')
             return
         person, photos = max(people.values(), key=lambda found: len(found[1]))
         say.append(f'{person_name(person)} is in {amount(len(photos), "photo")}: {names(photos)}')
         if not photos: return
-        out = [f'{e["name"]} → {person_name(e["item"]) if e["name"] == "includes" else e["item"].filename}' for e in client.get_edges(photos[0].id)]
+        out = [f'{e["name"]} → {person_name(e["item"]) if e["name"] == "includes" else e["item"].filename}'
+               for e in client.get_edges(photos[0].id)]
         say.append(f'and from {photos[0].name}: {", ".join(out)}')
 
 # %% ../nbs/cli.ipynb #8f5ea522
@@ -213,8 +222,8 @@ def step_grep(steps:Steps, folder:Path, needles:list[bytes]):
     "Look through all files of the Pod for what was stored"
     with steps('look for readable text') as say:
         hits, files, size = grep(folder, needles)
-        say.append(f'{len(needles)} captions, names, digests and pieces of pictures in {amount(files, "file")}, {size / 1e6:,.1f} MB: '
-                   + (f'FOUND in {", ".join(hits)}' if hits else 'none found'))
+        say.append(f'{len(needles)} captions, names, digests and pieces of pictures in {amount(files, "file")}, '
+                   f'{size / 1e6:,.1f} MB: ' + (f'FOUND in {", ".join(hits)}' if hits else 'none found'))
     if hits: raise PodError(f'the Pod in {folder} holds readable data: {", ".join(hits)}')
 
 # %% ../nbs/cli.ipynb #3412a098
@@ -224,7 +233,8 @@ def step_gallery(steps:Steps, client:PodClient, out:Path, title:str, quiet:bool)
         photos = sorted(client.search({'type': 'Photo'}), key=lambda p: (not p.includes, p.id))
         body = gallery(photos, client, quiet=quiet)
         people = {person_name(p) for photo in photos for p in photo.includes}
-        page = gallery_page(body, title, [f'{amount(len(photos), "photograph")}, {amount(len(people), "person", "people")}, out of an encrypted Pod'])
+        held = f'{amount(len(photos), "photograph")}, {amount(len(people), "person", "people")}'
+        page = gallery_page(body, title, [f'{held}, out of an encrypted Pod'])
         new = out.with_name(f'.{out.name}.{os.getpid()}')
         try:
             new.write_text(page, encoding='utf-8')
@@ -243,7 +253,8 @@ def run_demo(
     source = Path(folder).expanduser() if folder is not None else demo_photos()
     if folder == '' or not source.is_dir(): raise Invalid(f'{readable(str(folder))!r} is not a folder')
     out = Path(out).expanduser().absolute()
-    if not out.parent.is_dir() or out.is_dir(): raise Invalid(f'{out} cannot be written: it should be a file in a folder that exists')
+    if not out.parent.is_dir() or out.is_dir():
+        raise Invalid(f'{out} cannot be written: it should be a file in a folder that exists')
     steps, pod = Steps(), new_folder(home_folder(home), source).absolute()
     store_keys(pod / POD_KEYS_FOLDER / POD_KEYS_FILENAME)
     with open_demo(pod, quiet=quiet) as client:
@@ -267,7 +278,8 @@ def demo(folder:str|None=None, home:str|None=None, out:str='demo.html', quiet:bo
     for path, why in got.refused[:20]: print(f'    {readable(path.name)!r}: {" ".join(readable(why).split())}')
     if len(got.refused) > 20: print(f'    and {len(got.refused) - 20} more')
     print(f'\n  Pod      {readable(str(pod))}   (the next demo replaces it)')
-    print(f'  keys     {readable(str(pod / POD_KEYS_FOLDER / POD_KEYS_FILENAME))}   (for you alone; they lie here for the demo, keep your own elsewhere)')
+    print(f'  keys     {readable(str(pod / POD_KEYS_FOLDER / POD_KEYS_FILENAME))}   '
+          '(for you alone; they lie here for the demo, keep your own elsewhere)')
     print(f'  gallery  {readable(str(page))}   (open it in a browser)')
     return 0
 
@@ -280,12 +292,14 @@ def keep_keys(path:str|None=None, keep:bool=False)->int:
 COMMANDS:dict[str, tuple[Callable[..., int], dict[str, dict]]] = {
     'demo': (demo, {
         '--folder': dict(metavar='DIR', help='photographs, with sub-folders; those of scikit-image if missing'),
-        '--home': dict(metavar='DIR', help='where the Pod will stand, in a folder `demo`; PYMEMRI_HOME or ~/.pymemri if missing'),
+        '--home': dict(metavar='DIR', help='where the Pod will stand, in a folder `demo`; '
+                                           'PYMEMRI_HOME or ~/.pymemri if missing'),
         '--out': dict(metavar='FILE', default='demo.html', help='the page to write (%(default)s)'),
         '--quiet': dict(action='store_true', help='no progress bars')}),
     'store-keys': (keep_keys, {
         '--path': dict(metavar='FILE', help='the file to write; pod_keys/keys.json in the home if missing'),
-        '--keep': dict(action='store_true', help='fail if there are keys already, instead of replacing them; a replaced pair is kept in a backup')}),
+        '--keep': dict(action='store_true', help='fail if there are keys already, instead of replacing them; '
+                                                 'a replaced pair is kept in a backup')}),
 }
 
 def make_parser()->argparse.ArgumentParser:
@@ -303,7 +317,7 @@ def main(
 )->int: # What the process should end with
     "The console script `pymemri`"
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper): stream.reconfigure(errors='replace') # a terminal that lacks a letter shows a mark
+        if isinstance(stream, TextIOWrapper): stream.reconfigure(errors='replace') # a letter it lacks: a mark
     parser = make_parser()
     args = vars(parser.parse_args(argv))
     command = args.pop('command')

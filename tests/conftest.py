@@ -25,5 +25,6 @@ def own_home(apart, tmp_path_factory, monkeypatch):
 @pytest.fixture(scope='session')
 def clean_env():
     "Environment of a child process that shall see nothing of this one but the checkout"
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(('POD_', 'PYMEMRI_', 'PYTHON', 'PYTEST_', 'COVERAGE_'))}
+    keep = {k: v for k, v in os.environ.items()
+            if not k.startswith(('POD_', 'PYMEMRI_', 'PYTHON', 'PYTEST_', 'COVERAGE_'))}
     return keep | {'PYTHONPATH': str(root)}

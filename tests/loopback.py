@@ -1,4 +1,5 @@
-"""A throw-away Pod over HTTP for the tests: passes every call to the engine in this process. Not a server for anything else"""
+"""A throw-away Pod over HTTP for the tests: passes every call to the engine in this process. Not a server
+for anything else"""
 import base64, json, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
@@ -40,7 +41,8 @@ class Handler(BaseHTTPRequestHandler):
             auth = json.loads(base64.urlsafe_b64decode(self.headers['Authorization'].removeprefix('Pod ')))
             return self.pod(owner, auth).upload_file({'sha256': rest[0]}, body)
         if op == 'upload_file': return self.pod(owner, {'databaseKey': rest[0]}).upload_file({'sha256': rest[1]}, body)
-        if op == 'upload_file_b': return self.pod(owner, json.loads(unquote(rest[0]))).upload_file({'sha256': rest[1]}, body)
+        if op == 'upload_file_b':
+            return self.pod(owner, json.loads(unquote(rest[0]))).upload_file({'sha256': rest[1]}, body)
         if op not in (V5 if wire == 'v5' else V4 | {'get_file'}): return None
         asked = json.loads(body)
         method = getattr(self.pod(owner, asked['auth']), op)
@@ -49,7 +51,8 @@ class Handler(BaseHTTPRequestHandler):
     def pod(self, owner, auth):
         key = auth['databaseKey']
         with self.server.lock:
-            if (owner, key) not in self.server.pods: self.server.pods[owner, key] = Pod(owner, key, home=self.server.home)
+            if (owner, key) not in self.server.pods:
+                self.server.pods[owner, key] = Pod(owner, key, home=self.server.home)
             return self.server.pods[owner, key]
 
 

@@ -73,7 +73,8 @@ def test_a_true_beginning_is_all_that_comes_before_the_error():
     with pytest.raises(Damaged, match='cut off after chunk 2'):
         for part in open_chunks(KEY, [head, *chunks[:3]]): got += part
     assert data.startswith(got)
-    with pytest.raises(Damaged, match='added to the sealed bytes after chunk 4'): list(open_chunks(KEY, [head, *chunks, b'x']))
+    with pytest.raises(Damaged, match='added to the sealed bytes after chunk 4'):
+        list(open_chunks(KEY, [head, *chunks, b'x']))
     with pytest.raises(Damaged, match='chunk 1 '): list(open_chunks(KEY, [head, chunks[0], *chunks[2:]]))
 
 
@@ -94,7 +95,8 @@ def test_format_is_the_one_written_down():
     assert head[:5] == b'pymS\1' and int.from_bytes(head[5:9], 'big') == 4
     both = HKDF(SHA256(), 64, None, b'pymemri stream' + head).derive(bytes.fromhex(KEY))
     assert both[32:] == check
-    def chunk(n, last): return AESGCM(both[:32]).decrypt(head[25:] + bytes([0, 0, 0, n, last]), rest[n*20:n*20+20], head)
+    def chunk(n, last):
+        return AESGCM(both[:32]).decrypt(head[25:] + bytes([0, 0, 0, n, last]), rest[n*20:n*20+20], head)
     plain = [chunk(0, 0), chunk(1, 0), chunk(2, 1)]
     assert b''.join(plain) == b'ten bytes!'
 
@@ -230,7 +232,7 @@ def test_threads_and_processes_put_the_same_blobs(key, tmp_path):
     assert list(fresh.refs()) == []
 
 
-# --- kill -9 -----------------------------------------------------------------------------------------------------------
+# --- kill -9 ----------------------------------------------------------------------------------------------------------
 
 WRITER = '''
 import sys
@@ -257,13 +259,14 @@ def test_killed_at_any_moment(key, tmp_path):
         s = SealedBlobs(disk, key) if key else disk
         there = set(s.refs())
         assert acknowledged.keys() <= there
-        assert len(there) <= len(acknowledged) + turn + 1 # each dying process may have finished one that it could not tell of
+        # each dying process may have finished one that it could not tell of
+        assert len(there) <= len(acknowledged) + turn + 1
         for ref in disk.refs(): disk.get(ref) # raises if anything is half there
         for ref, i in acknowledged.items(): assert s.get(ref) == big(i)
     assert len(acknowledged) >= KILLS
 
 
-# --- a full disk -------------------------------------------------------------------------------------------------------
+# --- a full disk ------------------------------------------------------------------------------------------------------
 
 class Full(io.BufferedWriter):
     "A file on a disk that has room for nothing"

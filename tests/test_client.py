@@ -52,7 +52,8 @@ def all_shown(error):
     shown, e = repr(error) + str(error) + ''.join(traceback.format_exception(error)), error
     while e:
         for frame, _ in traceback.walk_tb(e.__traceback__):
-            if 'tests' not in Path(frame.f_code.co_filename).parts: shown += ' '.join(map(shows, frame.f_locals.values()))
+            if 'tests' not in Path(frame.f_code.co_filename).parts:
+                shown += ' '.join(map(shows, frame.f_locals.values()))
         e = e.__cause__ or e.__context__
     return shown
 
@@ -87,12 +88,14 @@ def test_dates_are_exact_in_every_zone(client):
     class Birth(Item):
         "Has a moment"
         when: datetime
-    moments = [datetime(1969, 12, 31, 23, 59, 59, 999000, timezone.utc), datetime(2024, 3, 31, 1, 30, tzinfo=timezone(timedelta(hours=-9)))]
+    moments = [datetime(1969, 12, 31, 23, 59, 59, 999000, timezone.utc),
+               datetime(2024, 3, 31, 1, 30, tzinfo=timezone(timedelta(hours=-9)))]
     births = [Birth(when=m) for m in moments]
     client.bulk_action(create_items=births)
     client.reset_local_db()
     assert [client.get(b.id).when for b in births] == moments
-    assert [b.when for b in client.search({'type': 'Birth', 'when<': datetime(2000, 1, 1, tzinfo=timezone.utc)})] == moments[:1]
+    early = client.search({'type': 'Birth', 'when<': datetime(2000, 1, 1, tzinfo=timezone.utc)})
+    assert [b.when for b in early] == moments[:1]
 
 
 def test_refusals_leave_no_trace(client):
@@ -168,7 +171,8 @@ def test_one_object_per_id_and_reading_keeps_pending_changes(make):
     far.age = 9
     other.update_item(far)
     dog.name = 'pending'
-    for read in (lambda: client.get(dog.id), lambda: client.search({'type': 'Dog'})[0], lambda: client.get_all_items()[0]):
+    for read in (lambda: client.get(dog.id), lambda: client.search({'type': 'Dog'})[0],
+                 lambda: client.get_all_items()[0]):
         assert read() is dog and (dog.name, dog.age) == ('pending', 9) and dog._updated_properties == {'name'}
     client.update_item(dog)
     assert other.get(dog.id).name == 'pending'
@@ -221,7 +225,8 @@ def test_search_expands_edges_forward_backward_and_deep(make):
         "From dog to dog"
         next: Edges['Dog']
     walks = [Walk(id=f'walk-{i:04}') for i in range(2)]
-    client.bulk_action(dogs + walks, create_edges=[Edge(walks[0], dogs[0], 'next'), Edge(walks[0], dogs[1], 'next'), Edge(walks[1], walks[0], 'label')])
+    client.bulk_action(dogs + walks, create_edges=[Edge(walks[0], dogs[0], 'next'), Edge(walks[0], dogs[1], 'next'),
+                                                   Edge(walks[1], walks[0], 'label')])
     fresh = make()
     assert [d.name for d in fresh.search({'type': 'Walk', 'id': 'walk-0000'})[0].next] == ['dog 0', 'dog 1']
     assert not make().search({'id': 'walk-0000'}, include_edges=False)[0].is_expanded()
@@ -243,8 +248,10 @@ def kennel(make):
 
 
 @pytest.mark.parametrize('query,ids', [
-    ({'age': 3}, [3]), ({'age<': 2}, [0, 1]), ({'age>=': 8}, [8, 9]), ({'age!=': 0, 'age<=': 1}, [1]), ({'age in': [9, 2]}, [2, 9]),
-    ({'name^=': 'dog', 'weight>': 4}, [9]), ({'name*=': 'g 7'}, [7]), ({'_sort': '-age', '_limit': 2}, [9, 8]), ({'age>': 2, '_limit': 1, '_offset': 1, '_sort': 'age'}, [4]),
+    ({'age': 3}, [3]), ({'age<': 2}, [0, 1]), ({'age>=': 8}, [8, 9]), ({'age!=': 0, 'age<=': 1}, [1]),
+    ({'age in': [9, 2]}, [2, 9]), ({'name^=': 'dog', 'weight>': 4}, [9]), ({'name*=': 'g 7'}, [7]),
+    ({'_sort': '-age', '_limit': 2}, [9, 8]),
+    ({'age>': 2, '_limit': 1, '_offset': 1, '_sort': 'age'}, [4]),
     ({'_text': '"dog 4"'}, [4])])
 def test_search_has_the_engine_s_language(kennel, query, ids):
     assert [int(d.id[-4:]) for d in kennel.search({'type': 'Dog', **query})] == ids
@@ -261,7 +268,8 @@ def test_search_rules(kennel, make):
     assert [d.id for d in kennel.search({'ids': ids})][:2] == ['dog-0007', 'dog-0002']
     kennel.delete_items(['dog-0002'])
     assert [d.id for d in kennel.search({'ids': ids[:3]})] == ['dog-0007']
-    assert len(kennel.search({'type': 'Dog'})) == 9 and [d.id for d in kennel.search({'type': 'Dog', 'deleted': True})] == ['dog-0002']
+    assert len(kennel.search({'type': 'Dog'})) == 9 \
+        and [d.id for d in kennel.search({'type': 'Dog', 'deleted': True})] == ['dog-0002']
     assert (kennel.count({'type': 'Dog'}), kennel.count({'type': Dog, 'age>': 7})) == (9, 2)
     assert kennel.facets({'type': 'Dog', 'age<': 1}, 'name') == [{'value': 'dog 0', 'count': 1}]
     assert {'value': 'Dog', 'count': 9} in kennel.facets()
@@ -305,7 +313,8 @@ def test_last_added_is_not_last_modified(client):
 
 
 def test_external_ids(client):
-    a, b, c = Person(firstName='Eve', externalId='gmail_1'), Person(firstName='Eve2', externalId='gmail_1'), Person(firstName='None')
+    a, b = Person(firstName='Eve', externalId='gmail_1'), Person(firstName='Eve2', externalId='gmail_1')
+    c = Person(firstName='None')
     assert not client.external_id_exists(a)
     for p in (a, b, c): client.create_if_external_id_not_exists(p)
     assert client.search({'externalId': 'gmail_1'}) == [a] and client.external_id_exists(b) and c._in_pod
@@ -362,7 +371,8 @@ def test_photos_and_files(make):
     assert (client.get_photo(photo.id).to_np() == x).all()
     client.wait_for_uploads()
     fresh = make()
-    assert fresh.get_photo(photo.id, size=50).size == (50, 30) and fresh.get_photo(photo.id, size=None).data == photo.data
+    assert fresh.get_photo(photo.id, size=50).size == (50, 30) \
+        and fresh.get_photo(photo.id, size=None).data == photo.data
     assert fresh.local_db.get(photo.id).size == (100, 60) and fresh.local_db.get(photo.id)._updated_properties == set()
     told = []
     assert client._upload_image(photo.data, asyncFlag=True, callback=told.append) is True
@@ -397,7 +407,7 @@ def test_large_files_are_streamed(make, tmp_path):
     assert client.upload_file(path, asyncFlag=False)
     pieces = list(client.api.open_file(hashlib.sha256(data).hexdigest()))
     assert len(pieces) > 5 and b''.join(pieces) == data
-    for piece in client.api.open_file(hashlib.sha256(data).hexdigest()): break   # given up half-way: the next call works
+    for piece in client.api.open_file(hashlib.sha256(data).hexdigest()): break  # given up half-way: the next call works
     assert client.count({'type': 'File'}) == 1
 
 
@@ -465,7 +475,7 @@ def test_error_changes_nothing_and_only_real_conflicts_count(make):
     assert mine.sync('error') is True and person.lastName == 'theirs'                         # only there: no conflict
     person.firstName = far.firstName = 'same'
     theirs.update_item(far)
-    assert mine.sync('error') is True                                                         # the same on both: no conflict
+    assert mine.sync('error') is True  # the same on both: no conflict
     person.firstName, far.firstName, far.displayName = 'mine', 'theirs', 'also'
     theirs.update_item(far)
     new = Person(firstName='new')
@@ -513,7 +523,8 @@ def test_sync_pulls_erasures_and_edges_and_forgets_the_purged(make):
 @pytest.mark.parametrize('seed', range(12))
 def test_two_clients_that_change_at_random_agree_in_the_end(tmp_path, seed):
     import random
-    rnd, props, ids = random.Random(seed), ['firstName', 'lastName', 'displayName', 'gender'], [f'person-{i}' for i in range(4)]
+    rnd, ids = random.Random(seed), [f'person-{i}' for i in range(4)]
+    props = ['firstName', 'lastName', 'displayName', 'gender']
     a, b = [PodClient(home=tmp_path, quiet=True, **KEYS) for _ in 'ab']
     for i in ids: Person(id=i, firstName='0', lastName='0').store(a)
     a.sync()
@@ -531,7 +542,7 @@ def test_two_clients_that_change_at_random_agree_in_the_end(tmp_path, seed):
         for c, how in ((a, priority), (b, priority), (a, 'error'), (b, 'error')): c.sync(how)
         for (i, p), by in touched.items():
             real = {who: v for who, v in by.items() if v != before[i, p]} or {'nobody': before[i, p]}
-            wins = {'local': 'b', 'remote': 'a'}.get(priority)                # b synced last, so for b what a wrote is remote
+            wins = {'local': 'b', 'remote': 'a'}.get(priority)  # b synced last, so for b what a wrote is remote
             allowed = {real[wins]} if wins in real else set(real.values())
             assert a.local_db.get(i).__dict__[p] in allowed, (turn, priority, i, p, by)
         for i in ids:
@@ -556,7 +567,8 @@ def test_purge_and_delete_all(make):
     client = make()
     dogs = [Dog(f'd{i}', i) for i in range(4)]
     client.bulk_action(dogs)
-    assert client.purge([dogs[0], dogs[1].id]) == 2 and not client.exists(dogs[0].id) and not client.local_db.contains(dogs[0])
+    assert client.purge([dogs[0], dogs[1].id]) == 2 and not client.exists(dogs[0].id) \
+        and not client.local_db.contains(dogs[0])
     assert client.purge({'type': 'Dog', 'age': 2}) == 1
     assert [d.id for d in client.get_all_items()] == [dogs[3].id]
     alice = Person(firstName='Alice')
@@ -584,14 +596,17 @@ def test_no_key_is_shown(make, caplog, capsys):
     caplog.set_level(logging.DEBUG)
     client = make()
     shown = repr(client) + str(client) + repr(client.api) + repr(client.api.road) + repr(client.local_db)
-    for f in (lambda: client.get('missing-id'), lambda: client.create(Dog(age='x')), lambda: client.search({'nope': 1}), lambda: client.upload_file(b'x', asyncFlag=False),
-              lambda: client.create_photo(Photo()), lambda: client.send_email('a@example.org'), lambda: client.add_to_schema(int), lambda: client.get_file('x')):
+    for f in (lambda: client.get('missing-id'), lambda: client.create(Dog(age='x')), lambda: client.search({'nope': 1}),
+              lambda: client.upload_file(b'x', asyncFlag=False), lambda: client.create_photo(Photo()),
+              lambda: client.send_email('a@example.org'), lambda: client.add_to_schema(int),
+              lambda: client.get_file('x')):
         with pytest.raises(PodError) as e: f()
         shown += all_shown(e.value)
     shown += caplog.text + ''.join(capsys.readouterr())
     assert KEYS['database_key'] not in shown
     assert KEYS['owner_key'] not in shown
-    if make.server: assert not any(KEYS['database_key'] in p for p in make.server.seen)      # our own server gets none in a path
+    # our own server gets none in a path
+    if make.server: assert not any(KEYS['database_key'] in p for p in make.server.seen)
 
 
 def test_short_keys_are_regular(make, tmp_path):
@@ -629,21 +644,28 @@ def test_a_server_that_never_answers_or_has_a_strange_certificate(tmp_path):
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         s.listen()
-        with pytest.raises(Unavailable, match='in time'): PodAPI('key', 'key', f'http://127.0.0.1:{s.getsockname()[1]}', timeout=.2).get_item('dog-0001')
-    x509, crypto = pytest.importorskip('cryptography.x509'), pytest.importorskip('cryptography.hazmat.primitives.asymmetric.ec')
+        with pytest.raises(Unavailable, match='in time'):
+            PodAPI('key', 'key', f'http://127.0.0.1:{s.getsockname()[1]}', timeout=.2).get_item('dog-0001')
+    x509 = pytest.importorskip('cryptography.x509')
+    crypto = pytest.importorskip('cryptography.hazmat.primitives.asymmetric.ec')
     from cryptography.hazmat.primitives import hashes, serialization
     import ssl
-    key, name = crypto.generate_private_key(crypto.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, 'localhost')])
+    key = crypto.generate_private_key(crypto.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, 'localhost')])
     now = datetime.now(timezone.utc)
-    cert = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1) \
-        .not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1)).add_extension(x509.SubjectAlternativeName([x509.DNSName('localhost')]), False).sign(key, hashes.SHA256())
+    cert = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()) \
+        .serial_number(1).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1)) \
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName('localhost')]), False).sign(key, hashes.SHA256())
     pem = tmp_path / 'pem'
-    pem.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()) + cert.public_bytes(serialization.Encoding.PEM))
+    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                               serialization.NoEncryption())
+    pem.write_bytes(secret + cert.public_bytes(serialization.Encoding.PEM))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     with Loopback(tmp_path) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        with pytest.raises(Unavailable, match='not trusted'): PodClient(url=server.url.replace('http:', 'https:').replace('127.0.0.1', 'localhost'), **KEYS)
+        with pytest.raises(Unavailable, match='not trusted'):
+            PodClient(url=server.url.replace('http:', 'https:').replace('127.0.0.1', 'localhost'), **KEYS)
         assert server.seen == []
 
 
@@ -667,7 +689,8 @@ def test_a_pod_that_speaks_only_v4(tmp_path):
         assert c.sync() and c.search({'type': 'Dog', 'age': 10}) == [dogs[0]]
         x = Photo.from_np(np.zeros((3, 3), dtype=np.uint8))
         assert c.create_photo(x) and c.get_file(x.file[0].sha256) == x.data
-        for f in (lambda: c.count(), lambda: c.search({'age>': 3}), lambda: c.delete_edge(Edge(dogs[0], dogs[1], 'friend'))):
+        for f in (lambda: c.count(), lambda: c.search({'age>': 3}),
+                  lambda: c.delete_edge(Edge(dogs[0], dogs[1], 'friend'))):
             with pytest.raises(PodError) as e: f()
             assert e.value.status == 501
         with pytest.raises(PodError) as e: c.api.backup(tmp_path / 'b')
@@ -710,7 +733,8 @@ def run(program, *args, **kw):
     "Run a program in another process"
     env = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYMEMRI_HOME': str(kw.pop('home'))}
     env.pop('POD_ADDRESS', None)
-    return subprocess.run([sys.executable, '-c', 'from pymemri.pod.client import *\nimport sys, os, json, signal\n' + program, *args], env=env, capture_output=True, text=True, timeout=60)
+    program = 'from pymemri.pod.client import *\nimport sys, os, json, signal\n' + program
+    return subprocess.run([sys.executable, '-c', program, *args], env=env, capture_output=True, text=True, timeout=60)
 
 
 def pods(home): return sorted(p.name for p in home.glob('pod/*')), sorted(p.name for p in home.glob('temporary/*-*'))
@@ -723,31 +747,37 @@ def test_a_temporary_pod_is_found_by_others_and_goes_with_its_process(tmp_path):
         twin = PodClient(home=tmp_path, database_key=client.database_key, owner_key=client.owner_key, quiet=True)
         assert twin.get('bob-0001').name == 'Bob' and repr(twin) == repr(client)
         twin.close()
-        out = run('c = PodClient(database_key=sys.argv[1], owner_key=sys.argv[2]); d = c.get("bob-0001"); print(d.name, c.temporary); d.name = "Rex"; c.update_item(d)',
+        out = run('c = PodClient(database_key=sys.argv[1], owner_key=sys.argv[2]); '
+                  'd = c.get("bob-0001"); print(d.name, c.temporary); d.name = "Rex"; c.update_item(d)',
                   client.database_key, client.owner_key, home=tmp_path)
         assert out.stdout.split() == ['Bob', 'True'], out.stderr
         client.reset_local_db()
         assert client.get('bob-0001').name == 'Rex'
         with pytest.raises(WrongKey): PodClient(home=tmp_path, database_key='ab' * 32, owner_key=client.owner_key)
     home = tmp_path / 'other'
-    out = run('c = PodClient(); c.create(Dog("x")); print(len(os.listdir(os.environ["PYMEMRI_HOME"] + "/temporary")))', home=home)
+    out = run('c = PodClient(); c.create(Dog("x")); print(len(os.listdir(os.environ["PYMEMRI_HOME"] + "/temporary")))',
+              home=home)
     assert out.stdout.strip() == '2' and pods(home) == ([], []), out.stderr           # the folder and the lock
 
 
 def test_a_killed_process_leaves_a_temporary_pod_that_is_swept(tmp_path):
     out = run('c = PodClient(); c.create(Dog("x")); os.kill(os.getpid(), signal.SIGKILL)', home=tmp_path)
     assert out.returncode == -signal.SIGKILL and len(pods(tmp_path)[1]) == 1
-    out = run('c = PodClient(); print(len([f for f in os.listdir(os.environ["PYMEMRI_HOME"] + "/temporary") if "-" in f]))', home=tmp_path)
+    out = run('c = PodClient(); print(len([f for f in os.listdir(os.environ["PYMEMRI_HOME"] + "/temporary") '
+              'if "-" in f]))', home=tmp_path)
     assert out.stdout.strip() == '1' and pods(tmp_path) == ([], [])
 
 
 def test_a_temporary_pod_stays_while_somebody_uses_it(tmp_path):
     env = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYMEMRI_HOME': str(tmp_path)}
-    start = lambda p, *a: subprocess.Popen([sys.executable, '-c', 'from pymemri.pod.client import *; import sys\n' + p, *a], env=env, text=True,
+    head = 'from pymemri.pod.client import *; import sys\n'
+    start = lambda p, *a: subprocess.Popen([sys.executable, '-c', head + p, *a], env=env, text=True,
                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    maker = start('c = PodClient(); c.create(Dog("x", id="dog-0001")); print(str(c.database_key), str(c.owner_key), flush=True); sys.stdin.read()')
+    maker = start('c = PodClient(); c.create(Dog("x", id="dog-0001")); '
+                  'print(str(c.database_key), str(c.owner_key), flush=True); sys.stdin.read()')
     keys = maker.stdout.readline().split()
-    guest = start('c = PodClient(database_key=sys.argv[1], owner_key=sys.argv[2]); print(c.get("dog-0001").name, flush=True); sys.stdin.read(); '
+    guest = start('c = PodClient(database_key=sys.argv[1], owner_key=sys.argv[2]); '
+                  'print(c.get("dog-0001").name, flush=True); sys.stdin.read(); '
                   'c.create(Dog("y")); c.reset_local_db(); print(c.count({"type": "Dog"}))', *keys)
     assert guest.stdout.readline() == 'x\n'
     maker.communicate('')
@@ -757,14 +787,17 @@ def test_a_temporary_pod_stays_while_somebody_uses_it(tmp_path):
 
 def test_many_temporary_pods_at_once(tmp_path):
     env = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYMEMRI_HOME': str(tmp_path)}
-    program = ('from pymemri.pod.client import *\nfor i in range(3):\n    with PodClient(register_base_schema=False) as c: c.create(Dog("x", id="dog-0001")); '
+    program = ('from pymemri.pod.client import *\nfor i in range(3):\n'
+               '    with PodClient(register_base_schema=False) as c: c.create(Dog("x", id="dog-0001")); '
                'c.reset_local_db(); assert c.get("dog-0001").name == "x"\nprint("fine")')
-    running = [subprocess.Popen([sys.executable, '-c', program], env=env, text=True, stdout=subprocess.PIPE) for _ in range(6)]
+    running = [subprocess.Popen([sys.executable, '-c', program], env=env, text=True, stdout=subprocess.PIPE)
+               for _ in range(6)]
     assert [p.communicate(timeout=120)[0] for p in running] == ['fine\n'] * 6 and pods(tmp_path) == ([], [])
 
 
 def test_stored_keys_keep_a_temporary_pod(tmp_path):
-    out = run('c = PodClient(); c.create(Dog("kept", id="dog-0001")); p = c.store_keys(); print(c.temporary, repr(c), p.name)', home=tmp_path)
+    out = run('c = PodClient(); c.create(Dog("kept", id="dog-0001")); p = c.store_keys(); '
+              'print(c.temporary, repr(c), p.name)', home=tmp_path)
     assert 'False PodClient(embedded' in out.stdout and 'temporary' not in out.stdout, out.stderr
     assert len(pods(tmp_path)[0]) == 1 and pods(tmp_path)[1] == []
     out = run('c = PodClient.from_local_keys(); print(c.get("dog-0001").name, c.temporary)', home=tmp_path)
@@ -773,7 +806,8 @@ def test_stored_keys_keep_a_temporary_pod(tmp_path):
 
 
 def test_a_kept_pod_survives_a_kill(tmp_path):
-    run('c = PodClient(); c.create(Dog("kept", id="dog-0001")); c.store_keys(); os.kill(os.getpid(), signal.SIGKILL)', home=tmp_path)
+    run('c = PodClient(); c.create(Dog("kept", id="dog-0001")); c.store_keys(); os.kill(os.getpid(), signal.SIGKILL)',
+        home=tmp_path)
     for _ in range(2):
         out = run('c = PodClient.from_local_keys(); print(c.get("dog-0001").name)', home=tmp_path)
         assert out.stdout.splitlines()[-1] == 'kept', out.stderr
@@ -787,10 +821,13 @@ def test_key_file(tmp_path, capsys):
     for i in range(5): assert store_keys(path, owner_key=f'{i}' * 64) == path
     files = sorted(path.parent.iterdir())
     assert len(files) == 5 and {stat.S_IMODE(f.stat().st_mode) for f in files} == {0o600}
-    assert {read_pod_key('owner_key', f, quiet=True)[0] for f in files} == set('01234') and read_pod_key('owner_key', path)[0] == '4'
+    assert {read_pod_key('owner_key', f, quiet=True)[0] for f in files} == set('01234') \
+        and read_pod_key('owner_key', path)[0] == '4'
     with pytest.raises(Conflict): store_keys(str(path), replace=False)
-    assert store_keys_cli(['--path', str(path), '--replace', 'False']) == 1 and read_pod_key('owner_key', path)[0] == '4'
-    assert store_keys_cli(['--path', str(path), '--owner_key', '9' * 64]) == 0 and read_pod_key('owner_key', path)[0] == '9'
+    assert store_keys_cli(['--path', str(path), '--replace', 'False']) == 1 \
+        and read_pod_key('owner_key', path)[0] == '4'
+    assert store_keys_cli(['--path', str(path), '--owner_key', '9' * 64]) == 0 \
+        and read_pod_key('owner_key', path)[0] == '9'
     shown = ''.join(capsys.readouterr())
     assert '9999' not in shown and read_pod_key('database_key', path, quiet=True) not in shown
     with pytest.raises(SystemExit): store_keys_cli(['--replace', 'perhaps'])
@@ -802,17 +839,22 @@ def test_type_checkers_know_the_client(tmp_path):
     assert subprocess.run([sys.executable, str(stubs), '--check'], cwd=ROOT).returncode == 0, 'run tools/make_stubs.py'
     if not shutil.which('pyright'): pytest.skip('no pyright')
     program = tmp_path / 'program.py'
-    program.write_text('from pymemri.pod.client import PodClient, Dog\nclient = PodClient()\nok: bool = client.create(Dog("x", 3))\n'
-                       'print(client.search({"type": "Dog"})[0].id, client.owner_key.upper(), client.api.count({}), client.temporary)\n'
+    program.write_text('from pymemri.pod.client import PodClient, Dog\nclient = PodClient()\n'
+                       'ok: bool = client.create(Dog("x", 3))\n'
+                       'print(client.search({"type": "Dog"})[0].id, client.owner_key.upper(), client.api.count({}), '
+                       'client.temporary)\n'
                        'with PodClient.from_local_keys(quiet=True) as c: c.sync("newest")\nclient.creat(Dog("x"))\n')
     (tmp_path / 'pyrightconfig.json').write_text(json.dumps({'extraPaths': [str(ROOT)]}))
-    found = json.loads(subprocess.run(['pyright', '-p', str(tmp_path), '--outputjson', '--pythonpath', sys.executable], capture_output=True, text=True).stdout)
-    assert [(d['range']['start']['line'], d['rule']) for d in found['generalDiagnostics']] == [(5, 'reportAttributeAccessIssue')]
+    found = json.loads(subprocess.run(['pyright', '-p', str(tmp_path), '--outputjson', '--pythonpath', sys.executable],
+                                      capture_output=True, text=True).stdout)
+    assert [(d['range']['start']['line'], d['rule']) for d in found['generalDiagnostics']] \
+        == [(5, 'reportAttributeAccessIssue')]
 
 
 def test_importing_does_nothing(tmp_path):
     program = ('import sys; before = set(sys.modules); import pymemri.pod.client; new = set(sys.modules) - before; '
                'print([m for m in ("numpy", "PIL", "matplotlib", "ipywidgets", "requests", "tqdm") if m in new])')
     env = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYMEMRI_HOME': str(tmp_path / 'none')}
-    assert subprocess.run([sys.executable, '-c', program], env=env, capture_output=True, text=True).stdout.strip() == '[]'
+    assert subprocess.run([sys.executable, '-c', program], env=env, capture_output=True,
+                          text=True).stdout.strip() == '[]'
     assert not (tmp_path / 'none').exists()

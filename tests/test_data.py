@@ -11,7 +11,8 @@ from PIL import Image
 import pymemri.data.itembase as itembase
 import pymemri.data.schema as schema
 from pymemri.core import Invalid
-from pymemri.data.item import (EPOCH, VALUE_TYPES, Edge, Edges, Item, ItemList, from_ms, in_utc, items_table, json_value, pod_name, to_ms, unset)
+from pymemri.data.item import (EPOCH, VALUE_TYPES, Edge, Edges, Item, ItemList, from_ms, in_utc, items_table,
+                               json_value, pod_name, to_ms, unset)
 from pymemri.data.photo import Photo, encode_image
 from pymemri.data.schema import EmailMessage, Person, PluginRun, Post
 
@@ -56,7 +57,8 @@ def test_fixed_offsets_are_exact(naive, zone):
     else: assert timedelta(0) <= when - got < timedelta(milliseconds=1)
 
 
-@pytest.mark.parametrize('naive', [datetime(2024, 1, 1), datetime(2024, 7, 1, 23, 59, 59), datetime(1955, 3, 4, 5, 6, 7), datetime(2100, 1, 1)])
+@pytest.mark.parametrize('naive', [datetime(2024, 1, 1), datetime(2024, 7, 1, 23, 59, 59),
+                                   datetime(1955, 3, 4, 5, 6, 7), datetime(2100, 1, 1)])
 def test_naive_is_local_in_every_zone(naive):
     for name in sorted(available_timezones() - {'localtime'})[::3]:
         with local_zone(name): assert to_ms(naive) == int(naive.timestamp()) * 1000, name
@@ -86,8 +88,9 @@ class Thing(Item):
 
 
 values = st.fixed_dictionaries({}, optional=dict(
-    name=st.text(), count=st.integers(-2**63, 2**63 - 1), weight=st.floats(allow_nan=False, allow_infinity=False), good=st.booleans(),
-    made=st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.timezones(), allow_imaginary=False), type=st.text(),
+    name=st.text(), count=st.integers(-2**63, 2**63 - 1), weight=st.floats(allow_nan=False, allow_infinity=False),
+    made=st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.timezones(), allow_imaginary=False),
+    good=st.booleans(), type=st.text(),
     externalId=st.text(), dateModified=st.integers(0, LAST).map(from_ms), id=st.from_regex(r'\A[a-zA-Z0-9_-]{6,36}\Z')))
 
 
@@ -114,7 +117,8 @@ def test_changes_are_what_differs(before, after):
 
 
 def test_from_json_ignores_strangers():
-    thing = Thing.from_json(dict(type='Thing', name='x', properties=['y'], __class__='z', _in_pod=True, edges=1, colour='red', label=['a']))
+    thing = Thing.from_json(dict(type='Thing', name='x', properties=['y'], __class__='z', _in_pod=True, edges=1,
+                                 colour='red', label=['a']))
     assert thing.to_json() == dict(type='Thing', name='x') and thing._in_pod is False and thing.edges == Thing.edges
 
 
@@ -145,8 +149,10 @@ def test_future_annotations(tmp_path, monkeypatch):
     import later_dogs
     Dog = later_dogs.Dog
     assert Dog.properties == Item.properties + ['name', 'age', 'born']
-    assert [VALUE_TYPES[Dog.get_property_types()[n]] for n in ('name', 'age', 'born')] == ['Text', 'Integer', 'DateTime']
-    assert [Dog.get_edge_types()[n] for n in ('friend', 'foe', 'other', 'third')] == [['Person']] + [['Person', 'Dog']] * 3
+    assert [VALUE_TYPES[Dog.get_property_types()[n]] for n in ('name', 'age', 'born')] \
+        == ['Text', 'Integer', 'DateTime']
+    assert [Dog.get_edge_types()[n] for n in ('friend', 'foe', 'other', 'third')] \
+        == [['Person']] + [['Person', 'Dog']] * 3
     assert Dog('x', 3, friend=later_dogs.Person()).age == 3 and Dog.kind == 'animal'
 
 
@@ -217,8 +223,10 @@ def test_edges_by_hand_may_have_any_name():
 
 def test_plugin_run_has_one_id():
     run = PluginRun('image', 'module', 'Name')
-    assert (run.containerImage, run.pluginModule, run.pluginName) == ('image', 'module', 'Name') and run.id == run.targetItemId
-    assert PluginRun(id='abcdef').targetItemId == 'abcdef' == PluginRun.from_pod(dict(type='PluginRun', id='abcdef')).targetItemId
+    assert (run.containerImage, run.pluginModule, run.pluginName) == ('image', 'module', 'Name') \
+        and run.id == run.targetItemId
+    assert PluginRun(id='abcdef').targetItemId == 'abcdef' \
+        == PluginRun.from_pod(dict(type='PluginRun', id='abcdef')).targetItemId
     run.targetItemId = 'fedcba'
     assert run.id == 'fedcba' and run.to_json()['targetItemId'] == 'fedcba'
 
@@ -247,8 +255,10 @@ def test_schema_star_import():
 
 def test_import_loads_nothing_heavy():
     code = ("import sys, pymemri.data.schema as s; "
-            "print([m for m in ('numpy', 'PIL', 'matplotlib', 'pandas', 'IPython', 'requests', 'pillow_heif') if m in sys.modules])")
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
+            "print([m for m in ('numpy', 'PIL', 'matplotlib', 'pandas', 'IPython', 'requests', "
+            "'pillow_heif') if m in sys.modules])")
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                          check=True).stdout.strip() == '[]'
 
 
 # --- showing -----------------------------------------------------------------
@@ -257,10 +267,12 @@ def test_nothing_from_outside_becomes_html():
     person = Person(firstName=evil, id=evil)
     mail = EmailMessage(subject=evil, sender=person)
     setattr(mail, '<b>x</b>', 'undeclared')
-    for text in (person._repr_html_(), mail._repr_html_(), ItemList([person, mail])._repr_html_(), items_table([person] * 50)):
+    for text in (person._repr_html_(), mail._repr_html_(), ItemList([person, mail])._repr_html_(),
+                 items_table([person] * 50)):
         assert '<script' not in text and '<b>' not in text
     account = schema.Account(secret='hush', accessToken='hush', handle='a')
-    assert 'hush' not in account._repr_html_() + repr(account) + ItemList([account])._repr_html_() + repr(ItemList([account]))
+    assert 'hush' not in account._repr_html_() + repr(account) + ItemList([account])._repr_html_() \
+        + repr(ItemList([account]))
 
 
 # --- photos ------------------------------------------------------------------
@@ -278,7 +290,8 @@ def test_orientation(turn):
     exif[0x0112] = turn
     Image.fromarray(pixels).save(out, 'PNG', exif=exif)
     photo = Photo.from_bytes(out.getvalue())
-    turned = [None, pixels, pixels[:, ::-1], pixels[::-1, ::-1], pixels[::-1], pixels.T, np.rot90(pixels, -1), pixels[::-1, ::-1].T, np.rot90(pixels)][turn]
+    turned = [None, pixels, pixels[:, ::-1], pixels[::-1, ::-1], pixels[::-1], pixels.T, np.rot90(pixels, -1),
+              pixels[::-1, ::-1].T, np.rot90(pixels)][turn]
     assert photo.size == turned.shape[::-1] and (photo.to_np() == turned).all() and photo.data == out.getvalue()
 
 
@@ -291,7 +304,8 @@ def test_arrays_round_trip(shape, rnd):
     assert photo.channels == (shape[2] if len(shape) == 3 else 1) and photo.size == (shape[1], shape[0])
 
 
-@pytest.mark.parametrize('bad', [np.zeros((2, 2, 3)), np.zeros((2, 2, 7), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 3), np.uint8), None, 'x'])
+@pytest.mark.parametrize('bad', [np.zeros((2, 2, 3)), np.zeros((2, 2, 7), np.uint8), np.zeros(4, np.uint8),
+                                 np.zeros((0, 3), np.uint8), None, 'x'])
 def test_no_pictures(bad):
     with pytest.raises(Invalid): Photo.from_np(bad)
 
@@ -309,12 +323,14 @@ def test_flipped_and_missing_bytes(kind):
 
 
 def test_bombs():
-    gif = b'GIF89a' + (60000).to_bytes(2, 'little') * 2 + b'\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0' + (60000).to_bytes(2, 'little') * 2 + b'\0\x02\x02D\x01\0;'
+    gif = b'GIF89a' + (60000).to_bytes(2, 'little') * 2 + b'\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0' \
+        + (60000).to_bytes(2, 'little') * 2 + b'\0\x02\x02D\x01\0;'
     bmp = bytearray(saved('BMP'))
     bmp[18:26] = (40000).to_bytes(4, 'little') * 2
     for bomb in (gif, bytes(bmp)):
         with pytest.raises(Invalid, match='limit'): Photo.from_bytes(bomb)
-    def chunk(kind, body): return len(body).to_bytes(4, 'big') + kind + body + zlib.crc32(kind + body).to_bytes(4, 'big')
+    def chunk(kind, body):
+        return len(body).to_bytes(4, 'big') + kind + body + zlib.crc32(kind + body).to_bytes(4, 'big')
     png = saved('PNG') # a comment of 200 MB in 200 kB
     long = png[:33] + chunk(b'zTXt', b'Comment\0\0' + zlib.compress(bytes(200_000_000), 9)) + png[33:]
     try: assert len(Photo.from_bytes(long).to_json()) < 20
@@ -335,7 +351,9 @@ def test_thumbnail_tells_nothing():
     data = saved('JPEG', exif=exif, comment=b'SecretComment')
     photo = Photo.from_bytes(data)
     assert photo.camera == 'SecretCamera' and 'SecretCamera' in photo.exifData
-    for kind in ('JPEG', 'WEBP', 'PNG'): assert b'Secret' not in photo.thumbnail(32, kind) and Photo.from_bytes(photo.thumbnail(32, kind)).size == (24, 32)
+    for kind in ('JPEG', 'WEBP', 'PNG'):
+        assert b'Secret' not in photo.thumbnail(32, kind) \
+            and Photo.from_bytes(photo.thumbnail(32, kind)).size == (24, 32)
 
 
 # --- type checkers -----------------------------------------------------------
@@ -367,7 +385,8 @@ def test_pyright(tmp_path):
     file.write_text(CHECKED)
     root = Path(__file__).parents[1]
     (tmp_path/'pyrightconfig.json').write_text(json.dumps(dict(extraPaths=[str(root)])))
-    run = subprocess.run(['pyright', '--outputjson', '--pythonpath', sys.executable, '-p', str(tmp_path)], capture_output=True, text=True)
+    run = subprocess.run(['pyright', '--outputjson', '--pythonpath', sys.executable, '-p', str(tmp_path)],
+                         capture_output=True, text=True)
     found = json.loads(run.stdout)['generalDiagnostics']
     lines = CHECKED.splitlines()
     want = {i for i, l in enumerate(lines) if l.endswith('# error')}

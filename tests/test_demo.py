@@ -61,7 +61,8 @@ def check_page(path):
     page = Html(text)
     assert not {'script', 'iframe', 'object', 'link', 'form', 'base'} & set(page.tags) and not page.handlers
     assert all(r.startswith(('data:image/webp;base64,', '#')) for r in page.refs), [r[:80] for r in page.refs]
-    assert 'url(' not in text and '@import' not in text and 'prefers-color-scheme:dark' in text and "default-src 'none'" in text
+    assert 'url(' not in text and '@import' not in text and 'prefers-color-scheme:dark' in text \
+        and "default-src 'none'" in text
     return page
 
 
@@ -75,13 +76,15 @@ def first(tmp_path_factory, clean_env):
 def test_the_table_says_what_was_done(first):
     out, here = first
     rows = table(out)
-    assert re.match(r'(\d+) photos, \1 files, 1 person, \d+ edges; \d\.\d MB', rows['import']) and int(rows['import'].split()[0]) >= 26
+    assert re.match(r'(\d+) photos, \1 files, 1 person, \d+ edges; \d\.\d MB', rows['import']) \
+        and int(rows['import'].split()[0]) >= 26
     assert re.fullmatch(r'0 new, \d+ there already', rows['import again'])
     assert rows['open with a wrong key'].startswith('refused: the key does not open the Pod')
     assert re.fullmatch(r'\d+ photos in it', rows['open with its key'])
     assert re.match(r'\d+ photos: retina.jpg, hubble_deep_field.jpg', rows['width >= 500, widest first'])
     assert rows['text "space"'].startswith('4 photos; ') and rows['text "space"'].count('**space**') == 3
-    assert rows['edges'] == 'Eileen Collins is in 1 photo: astronaut.png; and from astronaut.png: file → astronaut.png, includes → Eileen Collins'
+    assert rows['edges'] == ('Eileen Collins is in 1 photo: astronaut.png; '
+                             'and from astronaut.png: file → astronaut.png, includes → Eileen Collins')
     assert rows['look for readable text'].endswith('MB: none found')
     assert rows['gallery'].startswith(f'{rows["import"].split()[0]} of ')
     assert str(here / 'demo.html') in out and str(here / '.pymemri' / 'demo') in out
@@ -106,7 +109,8 @@ def test_the_pod_opens_with_its_keys_and_no_others(first):
         photo, = client.search({'type': 'Photo', '_text': 'astronaut'})
         assert [p.displayName for p in photo.includes] == ['Eileen Collins']
         import skimage
-        assert client.get_file(photo.file[0].sha256) == (Path(skimage.__file__).parent / 'data' / 'astronaut.png').read_bytes()
+        assert client.get_file(photo.file[0].sha256) \
+            == (Path(skimage.__file__).parent / 'data' / 'astronaut.png').read_bytes()
         assert client.integrity_check() == []
     with pytest.raises(WrongKey): PodClient(home=folder, owner_key=owner_key, database_key=random_key())
 
@@ -117,7 +121,8 @@ def test_nothing_of_it_can_be_read_on_the_disk(first):
     picture = (Path(skimage.__file__).parent / 'data' / 'coffee.png').read_bytes()
     for path in (p for p in folder.rglob('*') if p.is_file()):
         data, seen = path.read_bytes(), seen + 1
-        for secret in (b'Eileen', b'Chelsea', b'astronaut', b'caption', b'PNG\r\n', b'JFIF', picture[1000:1032], picture[-2000:-1968]):
+        for secret in (b'Eileen', b'Chelsea', b'astronaut', b'caption', b'PNG\r\n', b'JFIF', picture[1000:1032],
+                       picture[-2000:-1968]):
             assert secret not in data and secret not in str(path).encode()
     assert seen > 26
 
@@ -126,7 +131,8 @@ def odd_files(folder):
     "Pictures with hostile names, and files that are no pictures"
     folder.mkdir()
     (folder / 'sub & <b>folder').mkdir()
-    for i, name in enumerate(['<img src=x onerror=alert(1)>.png', "'; drop table items; --.jpg", 'two\nlines.png', '日本 🙂.webp', '"quoted" {x} %s.gif',
+    for i, name in enumerate(['<img src=x onerror=alert(1)>.png', "'; drop table items; --.jpg", 'two\nlines.png',
+                              '日本 🙂.webp', '"quoted" {x} %s.gif',
                               'sub & <b>folder/UPPER.JPG', '-rf.png', 'x' * 200 + '.png']):
         Image.new('RGB', (30 + i, 20), (i * 20, 90, 200)).save(folder / name)
     if sys.platform == 'linux': Image.new('L', (50, 50)).save(os.fsencode(folder) + b'/\xff\xfe.png', format='PNG')
@@ -138,24 +144,30 @@ def odd_files(folder):
     (folder / 'empty.jpg').touch()
     (folder / 'text.png').write_text('<script>alert(3)</script>')
     (folder / 'loop').symlink_to(folder)
-    (folder / 'people.json').write_text('{"sideways.jpg": {"caption": "<script>alert(4)</script> holiday", "people": ["<i>Mallory</i>"]}}')
+    (folder / 'people.json').write_text('{"sideways.jpg": {"caption": "<script>alert(4)</script> holiday", '
+                                        '"people": ["<i>Mallory</i>"]}}')
 
 
 def test_odd_files_end_nothing(tmp_path, clean_env):
     odd_files(tmp_path / 'odd')
-    out, _ = pymemri('demo', '--folder', str(tmp_path / 'odd'), '--home', str(tmp_path / 'h'), '--out', 'page.html', '--quiet', env=clean_env, cwd=tmp_path / 'cwd')
+    out, _ = pymemri('demo', '--folder', str(tmp_path / 'odd'), '--home', str(tmp_path / 'h'), '--out', 'page.html',
+                     '--quiet', env=clean_env, cwd=tmp_path / 'cwd')
     n = 10 if sys.platform == 'linux' else 9
     rows = table(out)
-    assert rows['import'].startswith(f'{n} photos, {n} files, 1 person') and '4 left out' in rows['import'] and '4 files were left out' in out
+    assert rows['import'].startswith(f'{n} photos, {n} files, 1 person') and '4 left out' in rows['import'] \
+        and '4 files were left out' in out
     assert rows['look for readable text'].endswith('none found')
     assert all(name in out for name in ("'broken.png': ", "'empty.jpg': ", "'text.png': ", "'loop': "))
     page = check_page(tmp_path / 'cwd' / 'page.html')
-    assert page.tags.count('figure') == n and '<script>alert(4)</script> holiday' in page.text and '<i>Mallory</i>' in page.text
-    assert '40 × 80' in page.text and page.text.count('SecretCamera') == 1  # turned upright; the camera is told, but not inside the small copies
+    assert page.tags.count('figure') == n and '<script>alert(4)</script> holiday' in page.text \
+        and '<i>Mallory</i>' in page.text
+    # turned upright; the camera is told, but not inside the small copies
+    assert '40 × 80' in page.text and page.text.count('SecretCamera') == 1
     small = [base64.b64decode(r.partition(',')[2]) for r in page.refs if r.startswith('data:')]
     assert len(small) == n and not any(b'SecretCamera' in d or b'EXIF' in d for d in small)
     with open_pod(tmp_path / 'h' / 'demo') as client:
-        assert {'two\nlines.png', '日本 🙂.webp', "'; drop table items; --.jpg"} <= {p.name for p in client.search({'type': 'Photo'})}
+        assert {'two\nlines.png', '日本 🙂.webp', "'; drop table items; --.jpg"} \
+            <= {p.name for p in client.search({'type': 'Photo'})}
 
 
 def test_twice_in_a_row_and_an_empty_folder(tmp_path, clean_env):
@@ -171,7 +183,8 @@ def test_a_folder_of_somebody_else_is_not_touched(tmp_path, clean_env):
     (tmp_path / 'h' / 'demo').mkdir(parents=True)
     (tmp_path / 'h' / 'demo' / 'thesis.txt').write_text('years of work')
     (tmp_path / 'none').mkdir()
-    out, err = pymemri('demo', '--folder', str(tmp_path / 'none'), '--home', str(tmp_path / 'h'), env=clean_env, cwd=tmp_path, status=1)
+    out, err = pymemri('demo', '--folder', str(tmp_path / 'none'), '--home', str(tmp_path / 'h'), env=clean_env,
+                       cwd=tmp_path, status=1)
     assert 'was not touched' in err and 'Traceback' not in err
     assert (tmp_path / 'h' / 'demo' / 'thesis.txt').read_text() == 'years of work'
 

@@ -1,4 +1,4 @@
-"""docs/ opens from disk, whole: every notebook has a page, every link leads somewhere, search knows every public name."""
+"""docs/ opens from disk, whole: every notebook has a page, each link leads somewhere, search knows each public name."""
 import importlib.util, json, re
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import pytest
 
 root = Path(__file__).resolve().parents[1]
 docs = root / 'docs'
-notebooks = [p.relative_to(root / 'nbs') for p in sorted(root.glob('nbs/**/*.ipynb')) if not any(s.startswith(('.', '_')) for s in p.relative_to(root).parts)]
+notebooks = [p.relative_to(root / 'nbs') for p in sorted(root.glob('nbs/**/*.ipynb'))
+             if not any(s.startswith(('.', '_')) for s in p.relative_to(root).parts)]
 
 
 spec = importlib.util.spec_from_file_location('links', root / 'tools/docs/links.py')
@@ -18,7 +19,8 @@ def test_every_link_leads_somewhere_and_nothing_needs_the_network():
 
 
 def test_a_dead_link_and_a_remote_script_are_noticed(tmp_path):
-    (tmp_path / 'a.html').write_text('<a href="b.html">b</a><script src="https://example.org/x.js"></script><a href="#none">c</a>', encoding='utf-8')
+    (tmp_path / 'a.html').write_text('<a href="b.html">b</a><script src="https://example.org/x.js"></script><a '
+                                     'href="#none">c</a>', encoding='utf-8')
     assert len(list(links.problems(tmp_path))) == 3
 
 
@@ -45,7 +47,8 @@ def test_search_knows_names_and_words():
 
 def test_both_modes_and_a_switch_are_there():
     front = (docs / 'index.html').read_text(encoding='utf-8')
-    assert 'theme-toggle' in front and 'prefers-color-scheme' in (docs / '_static/styles/furo.css').read_text(encoding='utf-8')
+    assert 'theme-toggle' in front \
+        and 'prefers-color-scheme' in (docs / '_static/styles/furo.css').read_text(encoding='utf-8')
 
 
 def test_the_readme_is_the_front_page():

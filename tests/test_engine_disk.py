@@ -1,4 +1,5 @@
-"""Nothing that was given to a Pod can be read on the disk: not in its files, not in its WAL, not in temporary files, not for a moment."""
+"""Nothing that was given to a Pod can be read on the disk: not in its files, not in its WAL, not in temporary files,
+not for a moment."""
 import hashlib, io, os, stat, sys, tempfile, threading
 from pathlib import Path
 
@@ -24,15 +25,17 @@ class Geheimtagebuch(Item):
     mitverschwoerer: Edges['Geheimtagebuch']
 
 
-TEXTS = ['Geheimtagebuch', 'verborgenerEintrag', 'tageszaehler', 'mitverschwoerer', 'Quittenmarmelade', 'Zwölfthousand', 'steuererklaerung2031.pdf',
-         'urlaubsfoto-am-See.png', 'Dear Aunt Philomena', 'philomena@example.org', 'Suchwortkuchen', 'Nebenkammerfund', PHRASE]
+TEXTS = ['Geheimtagebuch', 'verborgenerEintrag', 'tageszaehler', 'mitverschwoerer', 'Quittenmarmelade', 'Zwölfthousand',
+         'steuererklaerung2031.pdf', 'urlaubsfoto-am-See.png', 'Dear Aunt Philomena', 'philomena@example.org',
+         'Suchwortkuchen', 'Nebenkammerfund', PHRASE]
 
 
 class Watch(threading.Thread):
-    "Reads every file below `places`, and every unlinked file this process has open, again and again, and looks for `secrets`"
+    "Reads every file below `places`, and every unlinked file this process has open, over and over, to find `secrets`"
     def __init__(self, places, secrets):
         super().__init__(daemon=True)
-        self.places, self.secrets, self.seen, self.found, self.read, self.over = places, list(secrets), {}, set(), set(), threading.Event()
+        self.places, self.secrets, self.over = places, list(secrets), threading.Event()
+        self.seen, self.found, self.read = {}, set(), set()
     def look(self):
         "One round"
         for place in self.places:
@@ -40,12 +43,14 @@ class Watch(threading.Thread):
                 if path.is_file() and 'pod_keys' not in path.parts: self.grep(path, str(path.relative_to(place)))
         for fd in Path('/proc/self/fd').glob('*') if sys.platform == 'linux' else ():
             try:
-                if os.readlink(fd).startswith('/') and os.readlink(fd).endswith(' (deleted)'): self.grep(fd, 'an unlinked file')
+                if os.readlink(fd).startswith('/') and os.readlink(fd).endswith(' (deleted)'):
+                    self.grep(fd, 'an unlinked file')
             except OSError: pass # closed by now
     def grep(self, path, name):
         try:
             s = path.stat()
-            if not stat.S_ISREG(s.st_mode) or self.seen.get(s.st_ino) == (s.st_size, s.st_mtime_ns, len(self.secrets)): return
+            if not stat.S_ISREG(s.st_mode) or self.seen.get(s.st_ino) == (s.st_size, s.st_mtime_ns, len(self.secrets)):
+                return
             data = path.read_bytes()
         except OSError: return # gone by now
         self.seen[s.st_ino] = s.st_size, s.st_mtime_ns, len(self.secrets)
@@ -93,18 +98,22 @@ def modes(home):
 
 def live(client, watch, photo, data):
     "Everything a user does, with `watch` looking after each step"
-    diary = [Geheimtagebuch(verborgenerEintrag=f'Quittenmarmelade {i} ' + 'Zwölfthousand ' * 40, tageszaehler=i) for i in range(3000)]
+    diary = [Geheimtagebuch(verborgenerEintrag=f'Quittenmarmelade {i} ' + 'Zwölfthousand ' * 40, tageszaehler=i)
+             for i in range(3000)]
     steps = [
         lambda: client.add_to_schema(Geheimtagebuch),
         lambda: client.bulk_action(create_items=diary),
-        lambda: diary[0].add_edge('mitverschwoerer', diary[1]) or client.create_edges(diary[0].get_edges('mitverschwoerer')),
-        lambda: client.create(EmailMessage(subject='Dear Aunt Philomena', content='write to philomena@example.org ' * 9)),
+        lambda: diary[0].add_edge('mitverschwoerer', diary[1])
+        or client.create_edges(diary[0].get_edges('mitverschwoerer')),
+        lambda: client.create(EmailMessage(subject='Dear Aunt Philomena',
+                                           content='write to philomena@example.org ' * 9)),
         lambda: client.create(File(sha256=hashlib.sha256(data).hexdigest(), filename='steuererklaerung2031.pdf')),
         lambda: client.upload_file(data, asyncFlag=False),
         lambda: client.create_photo(photo, asyncFlag=False),
         lambda: [client.search({'_text': w}) for w in ('Quittenmarmelade', 'Suchwortkuchen', 'philomena')],
         lambda: [client.search({'type': 'Geheimtagebuch', 'verborgenerEintrag': 'Suchwortkuchen'}) for _ in range(3)],
-        lambda: client.api.search({'type': 'Geheimtagebuch', '_sort': ['-verborgenerEintrag', 'tageszaehler'], '[[edges]]': {'depth': 2}}),
+        lambda: client.api.search({'type': 'Geheimtagebuch', '_sort': ['-verborgenerEintrag', 'tageszaehler'],
+                                   '[[edges]]': {'depth': 2}}),
         lambda: client.facets({'type': 'Geheimtagebuch'}, 'verborgenerEintrag'),
         lambda: client.purge(diary[2000:]),
         lambda: client.vacuum(),
@@ -120,7 +129,8 @@ def test_nothing_readable(places, temporary):
     home, data, photo = places[0], np.random.default_rng(2).bytes(2_500_000), png()
     secrets = [s for t in TEXTS for s in spelled(t)] + of_key(KEY) + of_key(NEXT_KEY) + pieces(photo) + pieces(data)
     with Watch(places, secrets) as watch:
-        with PodClient(home=home, quiet=True, **({} if temporary else dict(database_key=KEY, owner_key=OWNER))) as client:
+        with PodClient(home=home, quiet=True,
+                       **({} if temporary else dict(database_key=KEY, owner_key=OWNER))) as client:
             assert client.temporary == temporary
             client.api.road.pod.find.slow = 0 # the second search makes an index
             watch.secrets += of_key(client.database_key)
@@ -155,10 +165,12 @@ def test_the_watch_would_see_it(places):
 
 
 def state(home): # without the memory that connections share
-    return {str(p.relative_to(home)): (p.stat().st_mtime_ns, p.is_file() and p.read_bytes()) for p in [home, *home.rglob('*')] if p.suffix != '.db-shm'}
+    return {str(p.relative_to(home)): (p.stat().st_mtime_ns, p.is_file() and p.read_bytes())
+            for p in [home, *home.rglob('*')] if p.suffix != '.db-shm'}
 
 
-@pytest.mark.parametrize('wrong', [NEXT_KEY, PHRASE, KEY[:-1], KEY + '0'], ids=['another', 'phrase', 'shorter', 'longer'])
+@pytest.mark.parametrize('wrong', [NEXT_KEY, PHRASE, KEY[:-1], KEY + '0'],
+                         ids=['another', 'phrase', 'shorter', 'longer'])
 @pytest.mark.parametrize('right', [KEY, 'a passphrase'], ids=['raw', 'passphrase'])
 def test_wrong_key_changes_nothing(places, right, wrong):
     home, keys = places[0], dict(owner_key=OWNER, home=places[0], quiet=True)

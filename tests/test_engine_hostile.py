@@ -1,4 +1,5 @@
-"""Damaged files, full disks, wrong hands: an error that says what is wrong, or the right data; never wrong data, never a key in a message."""
+"""Damaged files, full disks, wrong hands: an error that says what is wrong, or the right data; never wrong data,
+never a key in a message."""
 import json, os, random, shutil, stat, subprocess, sys, traceback
 
 import pytest
@@ -13,7 +14,9 @@ def filled(home, n=150, key=KEY):
     "A Pod with some items, edges, words and a file, and its model"
     rnd = random.Random(7)
     data = rnd.randbytes(5000)
-    calls = [('bulk', dict(createItems=SCHEMA + [writers.thing(rnd, sha256=writers.digest(data)), writers.thing(rnd, note='hay ' * 10_000)])), ('upload_file', dict(sha256=writers.digest(data)), data), ('bulk', writers.pair(rnd, n))]
+    made = [writers.thing(rnd, sha256=writers.digest(data)), writers.thing(rnd, note='hay ' * 10_000)]
+    calls = [('bulk', dict(createItems=SCHEMA + made)),
+             ('upload_file', dict(sha256=writers.digest(data)), data), ('bulk', writers.pair(rnd, n))]
     model = Model()
     with Pod(OWNER, key, home=home) as pod:
         for call in calls:
@@ -43,12 +46,13 @@ def all_right(home, model):
 
 
 def reads_right(home, model):
-    "The same without asking for a check first: each item, the words and the file, as far as they come, are the right ones"
+    "The same without asking for a check first: each item, the words and the file, if they come, are the right ones"
     try:
         with Pod(OWNER, KEY, home=home, create=False) as pod:
             for id, item in [*list(model.items.items())[:2], *list(model.items.items())[::7]]:
                 found, = pod.get_item(id)
-                assert {k: found.get(k) for k in item if k != 'deleted'} == {k: v for k, v in item.items() if k != 'deleted'}
+                assert {k: found.get(k) for k in item if k != 'deleted'} \
+                    == {k: v for k, v in item.items() if k != 'deleted'}
             ids = {i['id'] for i in pod.search(dict(_text='ant'))}
             assert ids == {i['id'] for i in model.items.values() if 'ant' in i['name'] + i['note']}
     except PodError as e: assert isinstance(e, (Damaged, WrongKey)), said(e)
@@ -70,7 +74,8 @@ def copy(good, tmp_path):
 def test_flipped_bits(copy):
     home, model, db = copy
     whole, rnd, noticed = db.read_bytes(), random.Random(8), 0
-    offsets = [0, 5, 15, 16, 24, 4095, len(whole) - 1] + [page + rnd.randrange(4096) for page in range(0, len(whole), 4096)]
+    offsets = [0, 5, 15, 16, 24, 4095, len(whole) - 1] \
+        + [page + rnd.randrange(4096) for page in range(0, len(whole), 4096)]
     for offset in offsets:
         db.write_bytes(whole[:offset] + bytes([whole[offset] ^ 1 << rnd.randrange(8)]) + whole[offset + 1:])
         reads_right(home, model)
@@ -164,11 +169,14 @@ def test_full_disk(tmp_path, clean_env):
     "A small disk of its own, if we may mount one: 507, nothing half, and it goes on once there is room"
     disk = tmp_path / 'disk'
     disk.mkdir()
-    if sys.platform != 'linux' or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', str(disk)], capture_output=True).returncode: pytest.skip('may not mount')
+    if sys.platform != 'linux' or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', str(disk)],
+                                                 capture_output=True).returncode:
+        pytest.skip('may not mount')
     try:
         (disk / 'ballast').write_bytes(bytes(8 << 20))
         code = FULL.format(tests=os.path.dirname(__file__), room=True)
-        done = subprocess.run([sys.executable, '-c', code, str(disk / 'home'), str(disk / 'ballast')], env=clean_env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run([sys.executable, '-c', code, str(disk / 'home'), str(disk / 'ballast')], env=clean_env,
+                              capture_output=True, text=True, timeout=120)
         assert done.stdout == 'went on\n', done.stderr
     finally: subprocess.run(['umount', str(disk)], check=True)
 
@@ -205,18 +213,24 @@ print('went on')
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='no such limit')
 def test_files_that_may_not_grow(tmp_path, clean_env):
-    done = subprocess.run([sys.executable, '-c', LIMIT.format(tests=os.path.dirname(__file__)), str(tmp_path)], env=clean_env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, '-c', LIMIT.format(tests=os.path.dirname(__file__)), str(tmp_path)],
+                          env=clean_env, capture_output=True, text=True, timeout=120)
     assert done.stdout == 'went on\n', done.stderr
 
 
-@pytest.mark.skipif(sys.platform == 'win32' or os.geteuid() == 0 and not shutil.which('setpriv'), reason='nobody here is kept from writing')
+@pytest.mark.skipif(sys.platform == 'win32' or os.geteuid() == 0 and not shutil.which('setpriv'),
+                    reason='nobody here is kept from writing')
 def test_read_only_folder(tmp_path, clean_env):
     "Somebody who may not write there is told so"
-    code = f'import sys; sys.path[:0] = [{os.path.dirname(__file__)!r}]\nfrom writers import *\nfrom pymemri.core import PodError\ntry: Pod(OWNER, KEY, home=sys.argv[1])\nexcept (PodError, PermissionError) as e: print(type(e).__name__, e)'
+    code = (f'import sys; sys.path[:0] = [{os.path.dirname(__file__)!r}]\n'
+            'from writers import *\nfrom pymemri.core import PodError\ntry: Pod(OWNER, KEY, home=sys.argv[1])\n'
+            'except (PodError, PermissionError) as e: print(type(e).__name__, e)')
     (tmp_path / 'home').mkdir(mode=0o555)
     as_nobody = ['setpriv', '--reuid=65534', '--clear-groups', '--'] if os.geteuid() == 0 else []
-    done = subprocess.run([*as_nobody, sys.executable, '-c', code, str(tmp_path / 'home')], env=clean_env, capture_output=True, text=True, timeout=60)
-    if 'No module named' in done.stderr or 'ermission denied' in done.stderr and not done.stdout: pytest.skip('nobody can not even start Python here')
+    done = subprocess.run([*as_nobody, sys.executable, '-c', code, str(tmp_path / 'home')], env=clean_env,
+                          capture_output=True, text=True, timeout=60)
+    if 'No module named' in done.stderr or 'ermission denied' in done.stderr and not done.stdout:
+        pytest.skip('nobody can not even start Python here')
     assert 'home' in done.stdout and KEY not in done.stdout + done.stderr, done.stderr
 
 
@@ -228,10 +242,12 @@ def test_no_key(tmp_path, key):
     assert not list(tmp_path.rglob('*.db'))
 
 
-@pytest.mark.parametrize('key', ['key', ' ', 'ключ 鍵 🔑', "o'key\"; --", 'ab' * 31, 'ab' * 48, '0' * 64, 'x' * 5000, 'a\0b'], ids=range(9))
+@pytest.mark.parametrize('key', ['key', ' ', 'ключ 鍵 🔑', "o'key\"; --", 'ab' * 31, 'ab' * 48, '0' * 64, 'x' * 5000,
+                                 'a\0b'], ids=range(9))
 def test_any_text_is_a_key(tmp_path, key):
     "It opens what it made, and no other key does"
-    with Pod(OWNER, key, home=tmp_path) as pod: pod.bulk(dict(createItems=SCHEMA + [dict(type='Thing', id='thing-1', name='x')]))
+    with Pod(OWNER, key, home=tmp_path) as pod:
+        pod.bulk(dict(createItems=SCHEMA + [dict(type='Thing', id='thing-1', name='x')]))
     with Pod(OWNER, key, home=tmp_path) as pod: assert pod.get_item('thing-1')
     for other in (key + ' ', 'ab' * 32):
         with pytest.raises(WrongKey) as e: Pod(OWNER, other, home=tmp_path)
@@ -251,10 +267,13 @@ def test_case_of_hex(tmp_path):
 def test_no_key_in_errors(tmp_path):
     filled(tmp_path)
     with Pod(OWNER, KEY, home=tmp_path) as pod:
-        for bad in (lambda: Pod(OWNER, 'f' * 64, home=tmp_path), lambda: Pod('else', KEY, home=tmp_path, create=False), lambda: pod.rekey(''), lambda: pod.store.main.execute('nonsense'),
-                    lambda: pod.search({'nmae': 'x'}), lambda: pod.create_item({'type': 'Thing', 'count': 'x'}), lambda: pod.backup(tmp_path), lambda: pod.get_file({'sha256': '0' * 64})):
+        for bad in (lambda: Pod(OWNER, 'f' * 64, home=tmp_path), lambda: Pod('else', KEY, home=tmp_path, create=False),
+                    lambda: pod.rekey(''), lambda: pod.store.main.execute('nonsense'),
+                    lambda: pod.search({'nmae': 'x'}), lambda: pod.create_item({'type': 'Thing', 'count': 'x'}),
+                    lambda: pod.backup(tmp_path), lambda: pod.get_file({'sha256': '0' * 64})):
             with pytest.raises(Exception) as e: bad()
-            assert not any(k in said(e.value).lower() for k in (KEY, 'f' * 64, str(bytes.fromhex(KEY))[2:-1])), said(e.value)
+            assert not any(k in said(e.value).lower()
+                           for k in (KEY, 'f' * 64, str(bytes.fromhex(KEY))[2:-1])), said(e.value)
         assert KEY not in f'{pod!r} {pod.store!r} {pod.files!r} {pod.find!r} {pod}'
     with pytest.raises(PodError, match='was closed') as e: pod.get_item('thing-1')
     assert KEY not in said(e.value)
@@ -268,11 +287,14 @@ def test_odd_items(tmp_path):
         pod.bulk(dict(createItems=SCHEMA + [dict(type='Thing')]))
         nest = []
         for _ in range(50_000): nest = [nest]
-        for bad in ({'name': nest}, {'name': {}}, {'count': 2**63}, {'count': 1.5}, {'count': True}, {'name': 3}, {'name': '\ud800'}, {'count': float('nan')}, {'Name': 'x'}, {'x' * 5000: 1}, {'name\0': 'x'}, {'name"': 'x'}):
+        for bad in ({'name': nest}, {'name': {}}, {'count': 2**63}, {'count': 1.5}, {'count': True}, {'name': 3},
+                    {'name': '\ud800'}, {'count': float('nan')}, {'Name': 'x'}, {'x' * 5000: 1}, {'name\0': 'x'},
+                    {'name"': 'x'}):
             with pytest.raises(Invalid): pod.create_item({'type': 'Thing', **bad})
             with pytest.raises(Invalid): pod.bulk(dict(createItems=[{'type': 'Thing'}, {'type': 'Thing', **bad}]))
             with pytest.raises(Invalid): pod.search({'type': 'Thing', **bad})
-        for text in ('[' * 100_000, '{"createItems": [{"type": "Thing", "name": ' + '[' * 100_000, '{"createItems": ' + '[' * 5000 + ']' * 5000 + '}', '', '{', '"x"', '{"createItems": 3}', b'\xff'):
+        for text in ('[' * 100_000, '{"createItems": [{"type": "Thing", "name": ' + '[' * 100_000,
+                     '{"createItems": ' + '[' * 5000 + ']' * 5000 + '}', '', '{', '"x"', '{"createItems": 3}', b'\xff'):
             with pytest.raises(Invalid): pod.bulk_json(text)
         assert pod.count(dict(type='Thing')) == 1
 
@@ -281,11 +303,16 @@ def test_odd_searches(tmp_path):
     "A malformed word of a search is Invalid, also when a well-formed one of the same kind came before"
     with Pod(OWNER, KEY, home=tmp_path) as pod:
         pod.bulk(dict(createItems=SCHEMA + [dict(type='Thing', id='thing-1', name='a', count=1)]))
-        for good, bads in (({'_after': [0, '']}, [{'_after': []}, {'_after': ['x']}, {'_after': [{}, 'x']}, {'_after': [1, 2, 3]}, {'_after': 5}]),
-                           ({'ids': ['thing-1']}, [{'ids': [1]}, {'ids': [{}]}, {'ids': 'thing-1'}]), ({'_limit': 1}, [{'_limit': -1}, {'_limit': 1.5}, {'_limit': True}, {'_limit': '1'}]),
-                           ({'count': [1]}, [{'count': ['x']}, {'count': [{}]}]), ({'_text': 'a'}, [{'_text': 5}, {'_text': ''}, {'_text': '"'}]),
-                           ({'name': 'a'}, [{'name': '\ud800'}, {'name': {}}]), ({'_sort': 'name'}, [{'_sort': 'nmae'}, {'_sort': [3]}, {'_sort': {}}]),
-                           ({'[[edges]]': {}}, [{'[[edges]]': {'depth': 99}}, {'[[edges]]': {'names': [1]}}, {'[[edges]]': 1}])):
+        for good, bads in (({'_after': [0, '']}, [{'_after': []}, {'_after': ['x']}, {'_after': [{}, 'x']},
+                                                  {'_after': [1, 2, 3]}, {'_after': 5}]),
+                           ({'ids': ['thing-1']}, [{'ids': [1]}, {'ids': [{}]}, {'ids': 'thing-1'}]),
+                           ({'_limit': 1}, [{'_limit': -1}, {'_limit': 1.5}, {'_limit': True}, {'_limit': '1'}]),
+                           ({'count': [1]}, [{'count': ['x']}, {'count': [{}]}]),
+                           ({'_text': 'a'}, [{'_text': 5}, {'_text': ''}, {'_text': '"'}]),
+                           ({'name': 'a'}, [{'name': '\ud800'}, {'name': {}}]),
+                           ({'_sort': 'name'}, [{'_sort': 'nmae'}, {'_sort': [3]}, {'_sort': {}}]),
+                           ({'[[edges]]': {}},
+                            [{'[[edges]]': {'depth': 99}}, {'[[edges]]': {'names': [1]}}, {'[[edges]]': 1}])):
             pod.search(good)
             for bad in bads:
                 with pytest.raises(Invalid): pod.search(bad)
@@ -297,14 +324,19 @@ def test_odd_searches(tmp_path):
 def test_large_items(tmp_path):
     with Pod(OWNER, KEY, home=tmp_path) as pod:
         names = [f'p{k}' for k in range(1000)]
-        pod.bulk(dict(createItems=SCHEMA + [dict(type='ItemPropertySchema', itemType='Thing', propertyName=n, valueType='Text') for n in names]))
+        pod.bulk(dict(createItems=SCHEMA
+                      + [dict(type='ItemPropertySchema', itemType='Thing', propertyName=n, valueType='Text')
+                         for n in names]))
         wide = dict(type='Thing', id='wide-1', **{n: f'value of {n}' for n in names})
         long = dict(type='Thing', id='long-1', name='ä' * 100_000, note='needle ' + 'hay ' * 25_000)
         pod.bulk(dict(createItems=[wide, long]))
         assert pod.get_item('wide-1')[0].items() >= wide.items() and pod.get_item('long-1')[0].items() >= long.items()
-        assert [i['id'] for i in pod.search({'p999': 'value of p999'})] == ['wide-1'] and [i['id'] for i in pod.search({'_text': 'needle'})] == ['long-1']
-        assert pod.search({'name': long['name']}) and pod.search({'name^=': 'ä' * 1000}) and pod.search({'name*=': 'ä' * 99_999})
-        with pytest.raises(TooLarge), pod.store.write() as db: # what SQLite says of a text beyond its limit, a thousand million bytes
+        assert [i['id'] for i in pod.search({'p999': 'value of p999'})] == ['wide-1'] \
+            and [i['id'] for i in pod.search({'_text': 'needle'})] == ['long-1']
+        assert pod.search({'name': long['name']}) and pod.search({'name^=': 'ä' * 1000}) \
+            and pod.search({'name*=': 'ä' * 99_999})
+        # what SQLite says of a text beyond its limit, a thousand million bytes
+        with pytest.raises(TooLarge), pod.store.write() as db:
             pod.create_item(dict(type='Thing', name='small'))
             db.execute('select zeroblob(2000000000)').fetchall()
         assert pod.count(dict(type='Thing', name='small')) == 0

@@ -22,7 +22,7 @@ def children():
 
 
 def killed(children, target, *args, after):
-    "Let a child work, and kill it `after` so many seconds; what it told us, call by call, and the one it was at (or None)"
+    "Let a child work, kill it `after` so many seconds; what it told us, call by call, and the one it was at (or None)"
     ours, theirs = children.Pipe(duplex=False)
     child = children.Process(target=target, args=(theirs, *args), daemon=True)
     child.start()
@@ -55,7 +55,8 @@ def checked(pod, model, at):
 def same_words(pod, model, word):
     "Full text finds exactly the items with `word`"
     found = {i['id'] for i in pod.search(dict(_text=word))}
-    assert found == {i['id'] for i in model.items.values() if word in f'{i.get("name", "")} {i["note"]}'.replace(' ', '')}
+    assert found == {i['id'] for i in model.items.values()
+                     if word in f'{i.get("name", "")} {i["note"]}'.replace(' ', '')}
 
 
 def rounds(children, home, n, mix, seed, longest=.15):
@@ -75,12 +76,14 @@ def rounds(children, home, n, mix, seed, longest=.15):
 
 
 def test_writer(children, tmp_path):
-    model = rounds(children, tmp_path, KILLS, ['create', 'create', 'update', 'update', 'update', 'bulk', 'bulk', 'bulk', 'bulk', 'long bulk', 'delete', 'edge', 'edge', 'file', 'text'], 1)
+    model = rounds(children, tmp_path, KILLS, ['create', 'create', 'update', 'update', 'update', 'bulk', 'bulk', 'bulk',
+                                               'bulk', 'long bulk', 'delete', 'edge', 'edge', 'file', 'text'], 1)
     assert model.items and model.edges and model.files
     for i in model.items.values(): assert 'twin' not in i or i['twin'] in model.items, 'half a pair'
 
 
-@pytest.mark.parametrize('mix', [['purge', 'bulk', 'long bulk', 'file', 'text', 'edge'], ['vacuum', 'purge', 'long bulk', 'file'], ['delete all', 'file', 'bulk', 'text']])
+@pytest.mark.parametrize('mix', [['purge', 'bulk', 'long bulk', 'file', 'text', 'edge'],
+                                 ['vacuum', 'purge', 'long bulk', 'file'], ['delete all', 'file', 'bulk', 'text']])
 def test_great_changes(children, tmp_path, mix): rounds(children, tmp_path, 6, mix, 2)
 
 
@@ -89,7 +92,8 @@ def full_pod(home):
     rnd, model = random.Random(3), Model()
     data = [rnd.randbytes(n) for n in (10, 3_000_000)]
     made = [writers.thing(rnd, sha256=writers.digest(d)) for d in data]
-    calls = [('bulk', dict(createItems=SCHEMA + made)), *[('upload_file', dict(sha256=writers.digest(d)), d) for d in data], ('bulk', writers.pair(rnd, 3000))]
+    calls = [('bulk', dict(createItems=SCHEMA + made)),
+             *[('upload_file', dict(sha256=writers.digest(d)), d) for d in data], ('bulk', writers.pair(rnd, 3000))]
     with Pod(OWNER, KEY, home=home) as pod:
         for call in calls:
             getattr(pod, call[0])(*call[1:])
@@ -107,7 +111,8 @@ def test_rekey(children, tmp_path):
         opened = []
         for candidate in [key, *[c[1] for c in done], *([at[1]] if at else [])]:
             try:
-                with Pod(OWNER, candidate, home=tmp_path, create=False) as pod: assert not model.wrong(pod) and pod.integrity_check() == []
+                with Pod(OWNER, candidate, home=tmp_path, create=False) as pod:
+                    assert not model.wrong(pod) and pod.integrity_check() == []
                 opened.append(candidate)
             except WrongKey: pass
         last = done[-1][1] if done else key
@@ -121,7 +126,8 @@ def test_backup(children, tmp_path):
     "A backup is whole, or it is not there and can be made again; the Pod itself stays as it is"
     model, rnd = full_pod(tmp_path / 'home'), random.Random(5)
     for k in range(6):
-        done, at = killed(children, writers.backup, tmp_path / 'home', [tmp_path / f'{k}-{n}' for n in range(99)], after=rnd.uniform(0, .15))
+        done, at = killed(children, writers.backup, tmp_path / 'home', [tmp_path / f'{k}-{n}' for n in range(99)],
+                          after=rnd.uniform(0, .15))
         for call in done[-2:]: same(model, call[1])
         if at:
             try: same(model, at[1])

@@ -1,4 +1,4 @@
-"""Many threads and processes at one Pod: nothing is lost, nothing is seen half, nobody is told that something is locked."""
+"""Many threads and processes at one Pod: nothing is lost or seen half, nobody is told that something is locked."""
 import multiprocessing as mp, os, subprocess, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -48,7 +48,8 @@ def in_threads(n, f):
 def test_no_update_is_lost(pod, tmp_path):
     "Who changes one property leaves the others as they are, whoever is changing them at the moment"
     names = [f'n{k}' for k in range(6)]
-    pod.bulk(dict(createItems=[dict(type='ItemPropertySchema', itemType='Thing', propertyName=n, valueType='Integer') for n in names]))
+    pod.bulk(dict(createItems=[dict(type='ItemPropertySchema', itemType='Thing', propertyName=n, valueType='Integer')
+                               for n in names]))
     id = pod.create_item(dict(type='Thing', name='all'))
     def here(k):
         for _ in range(60): pod.update_item({'id': id, names[3 + k]: pod.get_item(id)[0].get(names[3 + k], 0) + 1})
@@ -61,7 +62,8 @@ def test_edges_stand_once(pod, tmp_path):
     ids = pod.bulk(dict(createItems=[dict(type='Thing', name=str(k)) for k in range(30)]))['createItems']
     edges = [dict(_source=a, _target=b, _name='friend') for a, b in zip(ids, ids[1:])]
     with Crowd(*[(writers.draw, tmp_path, edges)] * 3): in_threads(2, lambda k: [pod.create_edge(e) for e in edges])
-    assert [[e['item']['id'] for e in pod.get_edges(dict(item=i, direction='Outgoing', expandItems=False))] for i in ids] == [[i] for i in ids[1:]] + [[]]
+    assert [[e['item']['id'] for e in pod.get_edges(dict(item=i, direction='Outgoing', expandItems=False))]
+            for i in ids] == [[i] for i in ids[1:]] + [[]]
 
 
 def test_come_and_go(tmp_path):
@@ -75,7 +77,9 @@ def test_come_and_go(tmp_path):
 def test_all_at_once(pod, tmp_path):
     "Everything that programs do, by three processes and three threads: no error"
     def here(k):
-        for _, call in zip(range(60), writers.calls(writers.random.Random(k), ['create', 'bulk', 'update', 'edge', 'file', 'text', 'delete'], [])): getattr(pod, call[0])(*call[1:])
+        mix = ['create', 'bulk', 'update', 'edge', 'file', 'text', 'delete']
+        for _, call in zip(range(60), writers.calls(writers.random.Random(k), mix, [])):
+            getattr(pod, call[0])(*call[1:])
     with Crowd(*[(writers.work, tmp_path, 10 + k, 60) for k in range(3)]): in_threads(3, here)
 
 
@@ -85,7 +89,8 @@ def test_busy(pod, tmp_path):
     with Pod(OWNER, KEY, home=tmp_path, wait=.1) as other:
         with pod.store.write():
             pod.update_item(dict(id=id, name='b'))
-            for write in (lambda: other.update_item(dict(id=id, name='c')), lambda: other.bulk(dict(createItems=[dict(type='Thing')])), lambda: other.rekey('b2' * 32)):
+            for write in (lambda: other.update_item(dict(id=id, name='c')),
+                          lambda: other.bulk(dict(createItems=[dict(type='Thing')])), lambda: other.rekey('b2' * 32)):
                 with pytest.raises(Unavailable, match='busy|open in another'): write()
             assert other.get_item(id)[0]['name'] == other.search(dict(id=id))[0]['name'] == 'a'
         with pytest.raises(Unavailable, match='open in another'): other.rekey('b2' * 32)
@@ -98,7 +103,8 @@ def test_readers_see_all_or_nothing(pod, tmp_path):
     "While others change all items to one number after the other, every search sees one number"
     ids = pod.bulk(dict(createItems=[dict(type='Thing', count=-1) for _ in range(300)]))['createItems']
     seen = set()
-    with Pod(OWNER, KEY, home=tmp_path) as other, Crowd((writers.flip, tmp_path, ids, 40), (writers.flip, tmp_path, ids, 40)) as crowd:
+    with Pod(OWNER, KEY, home=tmp_path) as other, Crowd((writers.flip, tmp_path, ids, 40),
+                                                        (writers.flip, tmp_path, ids, 40)) as crowd:
         def look(k):
             while crowd.busy():
                 found = (pod, other)[k % 2].search(dict(type='Thing', _sort='name') if k < 2 else {'ids': ids})
@@ -122,7 +128,8 @@ def test_scan_in_parts_is_of_one_moment(pod, tmp_path, monkeypatch):
                 ids = {i['id']: i['twin'] for i in (pod, other)[k].search({'type': 'Thing', 'count>=': 0})}
                 assert len(ids) >= whole and all(ids.get(b) == a for a, b in ids.items()), 'one of two was seen'
         with Crowd(*[(writers.pair_up, tmp_path, 150)] * 2) as crowd: in_threads(2, look)
-        assert pod.count({'type': 'Thing', 'count>=': 0}) == len(pod.search({'type': 'Thing', 'count>=': 0})) == whole + 600
+        assert pod.count({'type': 'Thing', 'count>=': 0}) == len(pod.search({'type': 'Thing', 'count>=': 0})) \
+            == whole + 600
 
 
 def test_schema_of_another_process(pod, tmp_path):
@@ -133,7 +140,8 @@ def test_schema_of_another_process(pod, tmp_path):
     assert ours.poll(LONG) and ours.recv() == 'defined'
     pod.create_item(dict(type='Bird', wingspan=.5))
     assert len(pod.search({'type': 'Bird', 'wingspan<': 1})) == 1
-    pod.bulk(dict(createItems=[dict(type='ItemPropertySchema', itemType=t, propertyName=p, valueType=k) for t, p, k in (('Bird', 'song', 'Text'), ('Fish', 'depth', 'Integer'))]))
+    pod.bulk(dict(createItems=[dict(type='ItemPropertySchema', itemType=t, propertyName=p, valueType=k)
+                               for t, p, k in (('Bird', 'song', 'Text'), ('Fish', 'depth', 'Integer'))]))
     pod.create_item(dict(type='Fish', depth=7))
     ours.send('go on')
     assert ours.poll(LONG) and [i['depth'] for i in ours.recv()] == [7]
@@ -173,6 +181,8 @@ pod.close()
 def test_fork(tmp_path, clean_env):
     "A child that is forked while a Pod is open, and in use, can use it too, and harms nobody"
     code = FORK.format(tests=os.path.dirname(__file__), home=str(tmp_path))
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], env=clean_env, capture_output=True, text=True, timeout=LONG)
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], env=clean_env, capture_output=True,
+                          text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr
-    with Pod(OWNER, KEY, home=tmp_path) as pod: assert pod.count(dict(type='Thing')) == 270 and pod.integrity_check() == []
+    with Pod(OWNER, KEY, home=tmp_path) as pod:
+        assert pod.count(dict(type='Thing')) == 270 and pod.integrity_check() == []

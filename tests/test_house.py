@@ -1,4 +1,4 @@
-"""The house stands as CONTRIBUTING.md draws it: who imports whom, where SQL may be, what a public name owes its reader."""
+"""The house stands as CONTRIBUTING.md draws it: who imports whom, where SQL may be, what a public name owes readers."""
 import ast, configparser, importlib, inspect, json, re, sys
 from functools import cache
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 root = Path(__file__).resolve().parents[1]
 modules = {'.'.join(p.relative_to(root).with_suffix('').parts).removesuffix('.__init__'): p
            for p in sorted(root.glob('pymemri/**/*.py')) if p.name != '_modidx.py'}
-notebooks = [p for p in sorted(root.glob('nbs/**/*.ipynb')) if not any(s.startswith(('.', '_')) for s in p.relative_to(root).parts)]
+notebooks = [p for p in sorted(root.glob('nbs/**/*.ipynb'))
+             if not any(s.startswith(('.', '_')) for s in p.relative_to(root).parts)]
 leaves = [m for m, p in modules.items() if p.name != '__init__.py']
 
 
@@ -18,9 +19,11 @@ def tree(module): return ast.parse(modules[module].read_text(encoding='utf-8'))
 
 def arrows():
     "The table of CONTRIBUTING.md: part -> the parts that it may import"
-    text = (root / 'CONTRIBUTING.md').read_text(encoding='utf-8').partition('| Part | May import |')[2].partition('\n\n')[0]
+    text = (root / 'CONTRIBUTING.md').read_text(encoding='utf-8')
+    text = text.partition('| Part | May import |')[2].partition('\n\n')[0]
     rows = [line.strip('|').split('|') for line in text.splitlines() if line.startswith('| `')]
-    table = {re.findall(r'`(\w+)`', a)[0]: set(re.findall(r'`(\w+)`', b)) | ({'*'} if 'everything' in b else set()) for a, b in rows}
+    table = {re.findall(r'`(\w+)`', a)[0]: set(re.findall(r'`(\w+)`', b)) | ({'*'} if 'everything' in b else set())
+             for a, b in rows}
     assert len(table) >= 12, 'the table of arrows was not found'
     return table
 
@@ -31,7 +34,8 @@ def imports(module):
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import): yield from ((node.lineno, a.name) for a in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = '.'.join([*package[:len(package) - node.level + 1], *filter(None, [node.module])]) if node.level else node.module
+            base = '.'.join([*package[:len(package) - node.level + 1], *filter(None, [node.module])]) if node.level \
+                else node.module
             for a in node.names: yield node.lineno, f'{base}.{a.name}' if f'{base}.{a.name}' in modules else base
 
 
@@ -40,7 +44,8 @@ def part(module): return (module.split('.') + [''])[1]
 
 def strings(node, skip=()):
     "Every string constant under `node` that is no docstring"
-    docs = {id(n.body[0].value) for n in ast.walk(node) if isinstance(n, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+    docs = {id(n.body[0].value) for n in ast.walk(node)
+            if isinstance(n, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
             and n.body and isinstance(n.body[0], ast.Expr) and isinstance(n.body[0].value, ast.Constant)}
     return [n for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str) and id(n) not in docs]
 
@@ -55,7 +60,8 @@ def test_imports_follow_the_arrows(module):
     assert here in table, f'{here} is no part of the house: give it a row in CONTRIBUTING.md'
     for line, name in imports(module):
         to = part(name)
-        if name.split('.')[0] == 'pymemri' and to not in (here, '') and not table[here] & {to, '*'}: wrong.append(f'line {line}: {here} → {to} ({name})')
+        if name.split('.')[0] == 'pymemri' and to not in (here, '') and not table[here] & {to, '*'}:
+            wrong.append(f'line {line}: {here} → {to} ({name})')
     assert not wrong, f'{module}: {wrong}'
 
 
@@ -86,19 +92,23 @@ def test_only_declared_packages_are_imported(module):
     assert not top & (OPTIONAL | {'nbdev', 'sphinx', 'pytest'}), 'imported when pymemri is imported'
 
 
-SQL = re.compile(r'''\bselect\b.{1,400}\bfrom\b\s+\w|\binsert\s+(or\s+\w+\s+)?into\s+\w|\bupdate\s+\w+\s+set\s+\w|\bdelete\s+from\s+\w+\s+(where\b|$)
-    |\bcreate\s+(unique\s+|virtual\s+|temp\s+)*(table|index|view|trigger)\s+\w|\bpragma\s+\w+|\battach\s+database\b''', re.I | re.S | re.X)
+SQL = re.compile(r'''\bselect\b.{1,400}\bfrom\b\s+\w|\binsert\s+(or\s+\w+\s+)?into\s+\w|\bupdate\s+\w+\s+set\s+\w
+    |\bdelete\s+from\s+\w+\s+(where\b|$)
+    |\bcreate\s+(unique\s+|virtual\s+|temp\s+)*(table|index|view|trigger)\s+\w|\bpragma\s+\w+|\battach\s+database\b''',
+    re.I | re.S | re.X)
 STORES = ('pymemri.engine.store', 'pymemri.engine.query')
 
 
 @pytest.mark.parametrize('module', [m for m in leaves if m not in STORES])
 def test_sql_stands_only_in_the_store_and_the_query(module):
-    assert not [(line, n) for line, n in imports(module) if n.split('.')[0] in ('sqlcipher3', 'sqlite3', 'apsw', 'pysqlite3')]
+    assert not [(line, n) for line, n in imports(module)
+                if n.split('.')[0] in ('sqlcipher3', 'sqlite3', 'apsw', 'pysqlite3')]
     assert not [(n.lineno, n.value[:80]) for n in strings(tree(module)) if SQL.search(n.value)]
 
 
 def test_the_sql_finder_finds_sql():
-    for s in ('select a from b', 'INSERT OR IGNORE INTO x values (?)', 'pragma key', 'create unique index i on t(a)'): assert SQL.search(s)
+    for s in ('select a from b', 'INSERT OR IGNORE INTO x values (?)', 'pragma key', 'create unique index i on t(a)'):
+        assert SQL.search(s)
     for s in ('no item 1f', 'select the photos you like', 'delete from the Pod what is old'): assert not SQL.search(s)
 
 
@@ -110,7 +120,8 @@ def test_no_drawer_for_odds_and_ends(module):
 
 @pytest.mark.parametrize('module', leaves)
 def test_imports_by_name_and_no_silenced_types(module):
-    assert not [n.lineno for n in ast.walk(tree(module)) if isinstance(n, ast.ImportFrom) and any(a.name == '*' for a in n.names)]
+    assert not [n.lineno for n in ast.walk(tree(module)) if isinstance(n, ast.ImportFrom)
+                and any(a.name == '*' for a in n.names)]
     assert 'type: ignore' not in modules[module].read_text(encoding='utf-8')
 
 
@@ -122,7 +133,8 @@ def public(module):
 
 def own(value):
     "Is it a function or a class, and one of ours?"
-    return (inspect.isclass(value) or inspect.isroutine(value)) and (getattr(value, '__module__', '') or '').startswith('pymemri')
+    return (inspect.isclass(value) or inspect.isroutine(value)) \
+        and (getattr(value, '__module__', '') or '').startswith('pymemri')
 
 
 @pytest.mark.parametrize('module', leaves)
@@ -134,7 +146,8 @@ def test_every_public_name_has_a_docstring(module):
         if not inspect.isclass(value): continue
         for k, v in vars(value).items():  # an override may inherit its docstring
             made = getattr(v, 'fget', None) or getattr(v, 'func', None) or getattr(v, '__func__', v)
-            if not k.startswith('_') and inspect.isfunction(made) and made.__name__ == k and not inspect.getdoc(getattr(value, k, made)):
+            if not k.startswith('_') and inspect.isfunction(made) and made.__name__ == k \
+                and not inspect.getdoc(getattr(value, k, made)):
                 missing.append(f'{name}.{k}')
     assert not missing, f'{module}: no docstring'
 
@@ -142,7 +155,8 @@ def test_every_public_name_has_a_docstring(module):
 @cache
 def documented():
     "Every id of every page, and the last part of each"
-    ids = {i for p in root.glob('docs/**/*.html') for i in re.findall(r'id="(pymemri\.[\w.]+)"', p.read_text(encoding='utf-8'))}
+    ids = {i for p in root.glob('docs/**/*.html')
+           for i in re.findall(r'id="(pymemri\.[\w.]+)"', p.read_text(encoding='utf-8'))}
     return ids | {i.rpartition('.')[2] for i in ids}
 
 
@@ -156,18 +170,31 @@ def test_every_public_name_is_in_the_docs(module):
 def test_notebook_keeps_its_form(path):
     cells = json.loads(path.read_text(encoding='utf-8'))['cells']
     first = ''.join(cells[0]['source'])
-    assert cells[0]['cell_type'] == 'markdown' and re.fullmatch(r'# [^\n]+\n\n> [^\n]+\n*', first), 'a title and one `>` line, and no more'
+    assert cells[0]['cell_type'] == 'markdown' \
+        and re.fullmatch(r'# [^\n]+\n\n> [^\n]+\n*', first), 'a title and one `>` line, and no more'
     for c in cells:
         if c['cell_type'] != 'code': continue
         lines = [line for line in ''.join(c['source']).splitlines()]
-        if any(re.match(r'#\|\s*export', line) for line in lines): assert len(lines) <= 41, f'a cell of {len(lines)} lines: {lines[1]}'
+        if any(re.match(r'#\|\s*export', line) for line in lines):
+            assert len(lines) <= 41, f'a cell of {len(lines)} lines: {lines[1]}'
 
 
-MACHINE = re.compile(r'(?<![\w.~/:])(/home/|/Users/|/root/|/tmp/|/private/|/var/folders/|/work/|[A-Z]:\\\\)\w[^\s"\'<]*')
+@pytest.mark.parametrize('path', notebooks, ids=lambda p: p.relative_to(root).as_posix())
+def test_exported_lines_fit_120_columns(path):
+    cells = [''.join(c['source']).splitlines() for c in json.loads(path.read_text(encoding='utf-8'))['cells']
+             if c['cell_type'] == 'code']
+    exported = [lines for lines in cells if any(re.match(r'#\|\s*export', line) for line in lines)]
+    assert not [(len(line), line) for lines in exported for line in lines if len(line) > 120]
+
+
+MACHINE = re.compile(r'(?<![\w.~/:])'
+                     r'(/home/|/Users/|/root/|/tmp/|/private/|/var/folders/|/work/|[A-Z]:\\\\)\w[^\s"\'<]*')
 
 
 @pytest.mark.parametrize('path', notebooks, ids=lambda p: p.relative_to(root).as_posix())
 def test_outputs_name_no_place_on_a_machine(path):
     outputs = [o for c in json.loads(path.read_text(encoding='utf-8'))['cells'] for o in c.get('outputs', [])]
-    texts = [''.join(t) for o in outputs for t in [o.get('text', ''), *(v for k, v in o.get('data', {}).items() if k.startswith('text/')), '\n'.join(o.get('traceback', []))]]
+    texts = [''.join(t) for o in outputs
+             for t in [o.get('text', ''), *(v for k, v in o.get('data', {}).items() if k.startswith('text/')),
+                       '\n'.join(o.get('traceback', []))]]
     assert not [m[0] for t in texts for m in [MACHINE.search(t)] if m]

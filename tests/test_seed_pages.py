@@ -1,8 +1,9 @@
 """The users' two pages, snippet by snippet: the lines are the pages' own, and what the pages say of them must hold.
 
-A line that differs from its page says so in a comment that starts with `page:`. The server's address differs without a word:
-each test runs over both roads, a Pod in this process and one behind HTTP. Names that a page uses and never imports (`np`, `environ`,
-`Person`, `Edge` and so on) are imported here; lines that show a value, as a notebook's cell does, are asserted.
+A line that differs from its page says so in a comment that starts with `page:`. The server's address differs without
+a word: each test runs over both roads, a Pod in this process and one behind HTTP. Names that a page uses and never
+imports (`np`, `environ`, `Person`, `Edge` and so on) are imported here; lines that show a value, as a notebook's cell
+does, are asserted.
 """
 import hashlib, re, subprocess, sys, time
 from datetime import datetime, timezone
@@ -74,7 +75,8 @@ def mail_types(client):
 def test_add_to_schema(client, other, mail_types):
     assert mail_types is True and {'EmailMessage', 'Address', 'PhoneNumber'} <= client.registered_classes.keys()
     known = other.api.schema()['types']
-    assert known['EmailMessage']['properties']['content'] == 'Text' and known['EmailMessage']['edges']['sender'] == ['Account']
+    assert known['EmailMessage']['properties']['content'] == 'Text' \
+        and known['EmailMessage']['edges']['sender'] == ['Account']
     assert {'Address', 'PhoneNumber'} <= known.keys()
 
 
@@ -112,7 +114,8 @@ def test_own_type_as_the_page_describes_it(client, other):
     client.create(dog2);
     there = other.get(dog2.id)
     assert (there.name, there.age, there.bites, there.weight) == ("bob", 3, False, 33.2)
-    assert {k: v for k, v in other.api.schema()['types']['Dog']['properties'].items() if k in ("name", "age", "bites", "weight")} == \
+    assert {k: v for k, v in other.api.schema()['types']['Dog']['properties'].items()
+            if k in ("name", "age", "bites", "weight")} == \
            {"name": 'Text', "age": 'Integer', "bites": 'Bool', "weight": 'Real'}
     with pytest.raises(Invalid, match='age'): client.create(Dog(name="bob", age="three"))   # "statically typed"
 
@@ -181,7 +184,8 @@ def person_item(client):
 
 def test_get_by_id(person_item, other):
     json, there = person_item.to_json(), other.get(person_item.id, expanded=False)
-    assert person_item._in_pod is True and (json['type'], json['id'], json['firstName']) == ('Person', person_item.id, "Alice")
+    assert person_item._in_pod is True \
+        and (json['type'], json['id'], json['firstName']) == ('Person', person_item.id, "Alice")
     assert there.to_json() == json and abs(json['dateCreated'] / 1000 - datetime.now(timezone.utc).timestamp()) < 600
 
 
@@ -259,10 +263,12 @@ def test_sync_all_items(client, other, capsys):
         print(item.id, item._in_pod)
     assert capsys.readouterr().out == ''.join(f'{item.id} True\n' for item in all_items)
     there = [other.get(item.id) for item in all_items]
-    assert [d.name for d in there] == ["changed here", "dog 1", "dog 2", "dog 3"] and there[2].friend[0].firstName == "Alice"
+    assert [d.name for d in there] == ["changed here", "dog 1", "dog 2", "dog 3"] \
+        and there[2].friend[0].firstName == "Alice"
 
 
-@pytest.mark.parametrize('priority, winner', [("local", "here"), ("remote", "there"), ("newest", "there"), ("error", None)])
+@pytest.mark.parametrize('priority, winner',
+                         [("local", "here"), ("remote", "there"), ("newest", "there"), ("error", None)])
 def test_sync_conflicts(client, person_item, other, priority, winner):
     there = other.get(person_item.id)
     person_item.firstName = "here"
@@ -344,11 +350,13 @@ def test_search_last_added(client, bob, other):
 
 def test_search_by_own_properties(client, bob, other):
     "The page calls it “currently not supported”; here it is, once somebody has defined the property"
-    with pytest.warns(UserWarning, match='ImportedBy'): assert client.search_last_added(type="Person", with_prop="ImportedBy", with_val="EmailImporter") is None
+    with pytest.warns(UserWarning, match='ImportedBy'):
+        assert client.search_last_added(type="Person", with_prop="ImportedBy", with_val="EmailImporter") is None
     class Person(schema.Person): ImportedBy: str
     client.add_to_schema(Person)
     assert client.search_last_added(type="Person", with_prop="ImportedBy", with_val="EmailImporter") is None
-    people = [Person(firstName=n, ImportedBy=by) for n, by in [("Ann", "EmailImporter"), ("Ben", "EmailImporter"), ("Cid", "ChatImporter")]]
+    people = [Person(firstName=n, ImportedBy=by)
+              for n, by in [("Ann", "EmailImporter"), ("Ben", "EmailImporter"), ("Cid", "ChatImporter")]]
     for person in people: client.create(person)
     assert client.search_last_added(type="Person", with_prop="ImportedBy", with_val="EmailImporter") is people[1]
     there = other.search_last_added(type="Person", with_prop="ImportedBy", with_val="EmailImporter")
@@ -379,7 +387,8 @@ def test_photo_api(client, other, capsys):
     x = np.random.randint(0, 255+1, size=(640, 640), dtype=np.uint8)
     photo = Photo.from_np(x)
     client.create_photo(photo);
-    assert repr(photo.file) == f'[File (#{photo.file[0].id})]' and photo.file[0]._in_pod   # page: photo.file, shown as a cell's value
+    # page: photo.file, shown as a cell's value
+    assert repr(photo.file) == f'[File (#{photo.file[0].id})]' and photo.file[0]._in_pod
     client.wait_for_uploads()
     assert capsys.readouterr().out == f'{Photo}\n'
     there = other.get_photo(photo.id)
@@ -394,7 +403,8 @@ def test_photo_from_bytes(client, other):
     client.create_photo(photo);
     client.wait_for_uploads()
     there = other.get_photo(photo.id)
-    assert photo.data == there.data == byte_photo and (there.size, there.mode, there.encoding) == ((225, 225), 'P', 'PNG')
+    assert photo.data == there.data == byte_photo \
+        and (there.size, there.mode, there.encoding) == ((225, 225), 'P', 'PNG')
     assert there.file[0].sha256 == hashlib.sha256(byte_photo).hexdigest()
 
 
@@ -475,11 +485,13 @@ def pod(road, monkeypatch):
 @pytest.fixture
 def plugin(pod, tmp_path, clean_env):
     "Writes plugin.py and runs it in a fresh interpreter: what it prints"
-    folder, env = tmp_path / 'demo-plugin', clean_env | {k: environ[k] for k in ('PYMEMRI_HOME', 'POD_ADDRESS') if k in environ}
+    folder = tmp_path / 'demo-plugin'
+    env = clean_env | {k: environ[k] for k in ('PYMEMRI_HOME', 'POD_ADDRESS') if k in environ}
     folder.mkdir()
     def run(text):
         (folder / 'plugin.py').write_text(text, encoding='utf-8')
-        done = subprocess.run([sys.executable, 'plugin.py'], cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run([sys.executable, 'plugin.py'], cwd=folder, env=env, capture_output=True,
+                              text=True, timeout=120)
         assert (done.returncode, done.stderr) == (0, '')
         assert [p.name for p in folder.iterdir()] == ['plugin.py']
         return done.stdout
@@ -499,7 +511,8 @@ def tother(tclient):
 
 def test_plugin_imports(plugin):
     assert plugin(HELLO) == ''
-    assert plugin(HELLO + 'print(PodClient.__name__, Photo.__name__, Item.__name__, EmailMessage.__name__)') == 'PodClient Photo Item EmailMessage\n'
+    assert plugin(HELLO + 'print(PodClient.__name__, Photo.__name__, Item.__name__, EmailMessage.__name__)') \
+        == 'PodClient Photo Item EmailMessage\n'
 
 
 def test_plugin_client(plugin, road):
@@ -543,7 +556,7 @@ def test_importer_run_leads_to_its_account(tclient, tother, monkeypatch):
     tclient.bulk_action(create_items=[run, importer, account], create_edges=edges)
     monkeypatch.setenv(RUN_UID_ENV, run.id)
     client = tother
-    importer_run_id  = environ[RUN_UID_ENV]                   # page: int(environ[RUN_UID_ENV]); ids are 32 hex digits, not numbers
+    importer_run_id  = environ[RUN_UID_ENV]  # page: int(environ[RUN_UID_ENV]); ids are 32 hex digits, not numbers
     importerRun = client.get(importer_run_id, expanded=False)
     # Traverse edges from here (TODO)
     assert repr(importerRun) == f'ImporterRun (#{run.id})' and not importerRun.is_expanded()
@@ -599,14 +612,15 @@ def test_store_a_session_token(own_account, tclient, next_run):
     there = next_run.get(own_account.id)
     assert (there.handle, there.service, there.session_token) == ("nickname", "cloud-service-name", "AA6929CD9DE7C")
     tclient.reset_local_db()
-    back = tclient.get(own_account.id)                        # by the class of the page, which replaces the built-in one
+    back = tclient.get(own_account.id)  # by the class of the page, which replaces the built-in one
     assert type(back) is type(own_account) and back is not own_account and back.session_token == "AA6929CD9DE7C"
 
 
 def test_update_a_session_token(own_account, tclient, next_run):
     client, Account = next_run, next_run.registered_classes["Account"]
     client.create(Account("nickname", "another-service", "BB"))
-    # page: client.search({"type": "Account"}), with “TODO: search for specific account”; a search gives a list, and one account is meant
+    # page: client.search({"type": "Account"}), with “TODO: search for specific account”;
+    # a search gives a list, and one account is meant
     acc = client.search({"type": "Account", "handle": "nickname", "service": "cloud-service-name"})[0]
     acc.sessionToken = "12344"
     client.update_item(acc)
@@ -623,7 +637,8 @@ def test_a_list_of_accounts_is_no_account(own_account, tclient):
     "As the page prints it: the errors say what is wrong"
     client = tclient
     acc = client.search({"type": "Account"}) # TODO: search for specific account
-    with pytest.raises(AttributeError, match="'ItemList' object has no attribute 'sessionToken'"): acc.sessionToken = "12344"
+    with pytest.raises(AttributeError, match="'ItemList' object has no attribute 'sessionToken'"):
+        acc.sessionToken = "12344"
     with pytest.raises(Invalid, match='ItemList is no type of item; take an item out of it'): client.update_item(acc)
 
 
@@ -645,7 +660,8 @@ def test_last_item_that_an_account_imported(tclient, tother):
     tother.add_to_schema(Person)
     accounts = [Account(handle=h) for h in ("alice", "bob")]
     tclient.bulk_action(create_items=accounts)
-    people = [Person(firstName=n, importedBy=a.id, importer=a) for n, a in zip(["Ann", "Ben", "Cid"], [*accounts, accounts[0]])]
+    people = [Person(firstName=n, importedBy=a.id, importer=a)
+              for n, a in zip(["Ann", "Ben", "Cid"], [*accounts, accounts[0]])]
     for p in people:
         tclient.create(p)
         tclient.create_edges(p.get_edges("importer"))
@@ -656,16 +672,19 @@ def test_last_item_that_an_account_imported(tclient, tother):
 
 def test_all_people(tclient, tother):
     client = tclient
-    tother.bulk_action(create_items=[Person(firstName=n) for n in ("Ann", "Ben", "Cid")] + [Account(handle="no person")])
+    tother.bulk_action(create_items=[Person(firstName=n) for n in ("Ann", "Ben", "Cid")]
+                       + [Account(handle="no person")])
     all_people = client.search({"type": "Person"})
     assert [p.firstName for p in all_people] == ["Ann", "Ben", "Cid"]
     assert [p.firstName for p in all_people if p.firstName > "Ann"] == ["Ben", "Cid"]   # "search using a for loop"
 
 
 @pytest.mark.parametrize('query, names', [
-    ({"firstName": "Ben"}, ["Ben"]), ({"firstName!=": "Ben"}, ["Ann", "Cid"]), ({"firstName": ["Ann", "Cid"]}, ["Ann", "Cid"]),
+    ({"firstName": "Ben"}, ["Ben"]), ({"firstName!=": "Ben"}, ["Ann", "Cid"]),
+    ({"firstName": ["Ann", "Cid"]}, ["Ann", "Cid"]),
     ({"lastName^=": "Mc"}, ["Ben"]), ({"lastName*=": "son"}, ["Cid"]), ({"lastName": None}, ["Ann"]),
-    ({"birthDate<": datetime(1990, 1, 1, tzinfo=timezone.utc)}, ["Ann"]), ({"birthDate>=": datetime(1990, 1, 1, tzinfo=timezone.utc)}, ["Ben"])])
+    ({"birthDate<": datetime(1990, 1, 1, tzinfo=timezone.utc)}, ["Ann"]),
+    ({"birthDate>=": datetime(1990, 1, 1, tzinfo=timezone.utc)}, ["Ben"])])
 def test_search_on_fields(tclient, tother, query, names):
     "The page: “in the future the search API will support searching on fields and edges”"
     tother.bulk_action(create_items=[

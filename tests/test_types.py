@@ -1,7 +1,8 @@
-"""Editors and type checkers understand a type that is declared by annotation: pyright, on a small file, says what we say.
+"""Editors and type checkers understand a type that is declared by annotation: pyright, on a small file, says
+what we say.
 
-No rule of Python's typing lets a field without a default be left out, so a checker asks for bare fields; `= unset` makes one optional
-to it. When the program runs, all are optional.
+No rule of Python's typing lets a field without a default be left out, so a checker asks for bare fields; `= unset`
+makes one optional to it. When the program runs, all are optional.
 """
 import json, re, shutil, subprocess, sys
 from pathlib import Path
@@ -36,8 +37,10 @@ nobody = Person()
 cat = Cat("c", 4, [Person("Bob")])
 '''
 RIGHT = {  # expression: what pyright reveals (a pattern)
-    'Dog("a", 3)': 'Dog', 'by_place.name': 'str', 'by_name.age': 'int', 'by_place.weight': 'float', 'by_name.born': 'datetime',
-    'by_name.friend': r'(Edges|list)\[Person\].*', 'by_name.id': r'str( \| None)?', 'Dog.from_data(name="a")': 'Dog', 'friendly.friend[0].firstName': 'str', 'cat.age': 'int',
+    'Dog("a", 3)': 'Dog', 'by_place.name': 'str', 'by_name.age': 'int', 'by_place.weight': 'float',
+    'by_name.born': 'datetime',
+    'by_name.friend': r'(Edges|list)\[Person\].*', 'by_name.id': r'str( \| None)?', 'Dog.from_data(name="a")': 'Dog',
+    'friendly.friend[0].firstName': 'str', 'cat.age': 'int',
     'cat.friend[0]': 'Person', 'nobody.firstName': 'str', '[p.firstName for p in cat.friend]': r'list\[str\]',
 }
 WRONG = {  # statement: the rule that it breaks
@@ -58,13 +61,16 @@ def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp('types')
     lines = DOG.splitlines() + [f'reveal_type({e})' for e in RIGHT] + list(WRONG)
     (folder / 'dogs.py').write_text('\n'.join(lines) + '\n', encoding='utf-8')
-    (folder / 'pyrightconfig.json').write_text(json.dumps(dict(include=['dogs.py'], extraPaths=[str(root)], typeCheckingMode='standard')), encoding='utf-8')
+    (folder / 'pyrightconfig.json').write_text(json.dumps(dict(include=['dogs.py'], extraPaths=[str(root)],
+                                                               typeCheckingMode='standard')), encoding='utf-8')
     command = Path(sys.executable).with_name('pyright')
-    done = subprocess.run([str(command) if command.exists() else shutil.which('pyright'), '--outputjson', '--pythonpath', sys.executable, '-p', str(folder)],
+    done = subprocess.run([str(command) if command.exists() else shutil.which('pyright'), '--outputjson',
+                           '--pythonpath', sys.executable, '-p', str(folder)],
                           cwd=folder, capture_output=True, text=True, timeout=300)
     said = json.loads(done.stdout[done.stdout.index('{'):])
     out = {}
-    for d in said['generalDiagnostics']: out.setdefault(lines[d['range']['start']['line']], []).append((d.get('rule', d['severity']), d['message']))
+    for d in said['generalDiagnostics']:
+        out.setdefault(lines[d['range']['start']['line']], []).append((d.get('rule', d['severity']), d['message']))
     return out
 
 

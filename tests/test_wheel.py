@@ -1,4 +1,5 @@
-"""The package as others get it: wheel and sdist build, and the wheel alone, in a bare environment, runs the client page's first lines."""
+"""The package as others get it: wheel and sdist build, and the wheel alone, in a bare environment, runs
+the client page's first lines."""
 import json, os, re, shutil, subprocess, sys, tarfile, zipfile
 from pathlib import Path
 
@@ -62,7 +63,8 @@ def test_the_sdist_has_what_a_wheel_is_made_from(dist):
 
 def test_the_wheel_holds_the_package_and_nothing_else(dist):
     names = zipfile.ZipFile(next(dist.glob('*.whl'))).namelist()
-    wanted = {p.relative_to(root).as_posix() for p in root.glob('pymemri/**/*') if p.is_file() and '__pycache__' not in p.parts}
+    wanted = {p.relative_to(root).as_posix() for p in root.glob('pymemri/**/*') if p.is_file()
+              and '__pycache__' not in p.parts}
     assert wanted - set(names) == set()
     assert {n.split('/')[0].split('-')[0] for n in names} == {'pymemri'}
 
@@ -85,7 +87,8 @@ def test_the_bare_environment_has_no_build_tool(bare, clean_env):
 
 
 def test_the_wheel_runs_the_pages_first_lines(bare, clean_env, tmp_path):
-    env = {k: v for k, v in clean_env.items() if k != 'PYTHONPATH'} | {'HOME': str(tmp_path), 'PYMEMRI_HOME': str(tmp_path / 'home')}
+    env = {k: v for k, v in clean_env.items() if k != 'PYTHONPATH'} \
+        | {'HOME': str(tmp_path), 'PYMEMRI_HOME': str(tmp_path / 'home')}
     (tmp_path / 'page.py').write_text(PAGE, encoding='utf-8')
     id, place = run(bare, 'page.py', cwd=tmp_path, env=env).strip().splitlines()[-2:]
     assert re.fullmatch(r'[0-9a-f]{32}', id)

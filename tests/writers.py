@@ -15,14 +15,17 @@ WORDS = 'ant bee cat dog eel fox gnu hen'.split()
 def digest(data): return hashlib.sha256(data).hexdigest()
 
 
-def thing(rnd, **more): return dict(type='Thing', id=new_id(), name=rnd.choice(WORDS), note=' '.join(rnd.choices(WORDS, k=3)) * rnd.choice([1, 1, 9]), count=rnd.randrange(99)) | more
+def thing(rnd, **more):
+    return dict(type='Thing', id=new_id(), name=rnd.choice(WORDS),
+                note=' '.join(rnd.choices(WORDS, k=3)) * rnd.choice([1, 1, 9]), count=rnd.randrange(99)) | more
 
 
 def pair(rnd, n=1):
     "A bulk that makes `n` pairs of items and an edge between each two"
     twins = [(thing(rnd), thing(rnd)) for _ in range(n)]
     for a, b in twins: a['twin'], b['twin'] = b['id'], a['id']
-    return dict(createItems=[i for ab in twins for i in ab], createEdges=[dict(_source=a['id'], _target=b['id'], _name='twin') for a, b in twins])
+    return dict(createItems=[i for ab in twins for i in ab],
+                createEdges=[dict(_source=a['id'], _target=b['id'], _name='twin') for a, b in twins])
 
 
 def calls(rnd, mix, ids):
@@ -36,9 +39,12 @@ def calls(rnd, mix, ids):
             b = pair(rnd, 1 if what == 'bulk' else 100)
             yield 'bulk', b | dict(updateItems=[dict(id=rnd.choice(ids), count=rnd.randrange(99))])
             ids += [i['id'] for i in b['createItems']]
-        elif what == 'update': yield 'update_item', dict(id=rnd.choice(ids), name=rnd.choice([None, *WORDS]), count=rnd.randrange(99))
+        elif what == 'update':
+            yield 'update_item', dict(id=rnd.choice(ids), name=rnd.choice([None, *WORDS]), count=rnd.randrange(99))
         elif what == 'delete': yield 'delete_item', rnd.choice(ids)
-        elif what == 'edge': yield 'create_edge', dict(_source=rnd.choice(ids), _target=rnd.choice(ids), _name=rnd.choice(['friend', 'foe']))
+        elif what == 'edge':
+            yield 'create_edge', dict(_source=rnd.choice(ids), _target=rnd.choice(ids),
+                                      _name=rnd.choice(['friend', 'foe']))
         elif what == 'file':
             data = rnd.randbytes(rnd.choice([9, 3000, 60_000]))
             yield 'create_item', (i := thing(rnd, sha256=digest(data)))
@@ -59,14 +65,17 @@ def calls(rnd, mix, ids):
 
 class Model:
     "What a Pod must hold after the calls that it was told"
-    def __init__(self, items=(), edges=(), files=()): self.items, self.edges, self.files = dict(items), set(edges), dict(files)
+    def __init__(self, items=(), edges=(), files=()):
+        self.items, self.edges, self.files = dict(items), set(edges), dict(files)
     def after(self, call):
         m = Model(self.items, self.edges, self.files)
         getattr(m, call[0])(*call[1:])
         return m
     def create_item(self, i):
-        if i['type'] == 'Thing': self.items[i['id']] = {k: v for k, v in i.items() if v is not None} | dict(deleted=False)
-    def update_item(self, c): self.items[c['id']] = {k: v for k, v in (self.items[c['id']] | c).items() if v is not None}
+        if i['type'] == 'Thing':
+            self.items[i['id']] = {k: v for k, v in i.items() if v is not None} | dict(deleted=False)
+    def update_item(self, c):
+        self.items[c['id']] = {k: v for k, v in (self.items[c['id']] | c).items() if v is not None}
     def delete_item(self, id): self.update_item(dict(id=id, deleted=True))
     def create_edge(self, e): self.edges.add((e['_source'], e['_name'], e['_target']))
     def bulk(self, b):
@@ -87,8 +96,10 @@ class Model:
         items, edges = {}, set()
         for i in pod.search({'type': 'Thing', '[[edges]]': {}}):
             edges |= {(i['id'], e['_edge'], e['_item']['id']) for e in i.pop('[[edges]]') if not e['deleted']}
-            items[i['id']] = {k: v for k, v in i.items() if k not in ('dateCreated', 'dateModified', 'dateServerModified', 'key', 'nonce')}
-        out = [f'item {k}: {items.get(k)}, not {self.items.get(k)}' for k in items.keys() | self.items if items.get(k) != self.items.get(k)]
+            items[i['id']] = {k: v for k, v in i.items()
+                              if k not in ('dateCreated', 'dateModified', 'dateServerModified', 'key', 'nonce')}
+        out = [f'item {k}: {items.get(k)}, not {self.items.get(k)}' for k in items.keys() | self.items
+               if items.get(k) != self.items.get(k)]
         out += [f'edge {e}' for e in edges ^ self.edges]
         named = {i['sha256'] for i in self.items.values() if 'sha256' in i}
         return out[:9] + [f'file {d}' for d, data in self.files.items() if d in named and read(pod, d) != data]

@@ -25,7 +25,8 @@ from nbdev.process import extract_directives
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ENV = dict(IN_TEST="1", PYTHONHASHSEED="0", TZ="UTC", LC_ALL="C.UTF-8", COLUMNS="88", SOURCE_DATE_EPOCH="0",
            PYDEVD_DISABLE_FILE_VALIDATION="1", JUPYTER_PREFER_ENV_PATH="1")
-UNSET = re.compile(r"POD_|PYMEMRI_|XDG_|IPYTHON|JUPYTER_|MPL|PYTHON(PATH|STARTUP|WARNINGS|BREAKPOINT)$|PYTEST_|COVERAGE_|TQDM_")
+UNSET = re.compile(r"POD_|PYMEMRI_|XDG_|IPYTHON|JUPYTER_|MPL|PYTHON(PATH|STARTUP|WARNINGS|BREAKPOINT)$|PYTEST_|"
+                   r"COVERAGE_|TQDM_")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -49,7 +50,8 @@ def surroundings(scratch, name):
     home = scratch / name
     for d in (home, home / "tmp"): d.mkdir(mode=0o700)
     path = os.pathsep.join(filter(None, [str(Path(get_config().config_path)), os.environ.get("PYTHONPATH")]))
-    return {**{k: v for k, v in os.environ.items() if not UNSET.match(k)}, **ENV, "PYTHONPATH": path, "HOME": str(home), "USERPROFILE": str(home),
+    return {**{k: v for k, v in os.environ.items() if not UNSET.match(k)}, **ENV, "PYTHONPATH": path, "HOME": str(home),
+            "USERPROFILE": str(home),
             "PYMEMRI_HOME": str(home / ".pymemri"), "TMPDIR": str(home / "tmp"), "IPYTHONDIR": str(home / ".ipython"),
             "JUPYTER_RUNTIME_DIR": str(scratch), "MPLCONFIGDIR": str(scratch / "mpl")}
 
@@ -89,7 +91,8 @@ def run(path, root, scratch, args):
     t, name = time.time(), path.relative_to(root).with_suffix("").as_posix().replace("/", "-")
     old = path.read_text(encoding="utf-8")
     nb = nbformat.reads(old, as_version=4)
-    client = Client(nb, timeout=args.timeout, kernel_name="python3", record_timing=False, extra_arguments=["--log-level=40"],
+    client = Client(nb, timeout=args.timeout, kernel_name="python3", record_timing=False,
+                    extra_arguments=["--log-level=40"],
                     resources={"metadata": {"path": str(path.parent)}}, allow_errors=False)
     client.skip_flags = set(get_config().tst_flags.split()) - set(args.flags.split())
     try: client.execute(env=surroundings(scratch, name))
@@ -99,7 +102,8 @@ def run(path, root, scratch, args):
     if new == old: return path, time.time() - t, None
     if args.check:
         d = difflib.unified_diff(old.splitlines(), new.splitlines(), "stored", "new run", lineterm="", n=1)
-        return path, time.time() - t, "stored outputs differ from a fresh run:\n" + "\n".join(o[:200] for o in list(d)[:60])
+        return path, time.time() - t, "stored outputs differ from a fresh run:\n" \
+            + "\n".join(o[:200] for o in list(d)[:60])
     path.write_text(new, encoding="utf-8")
     return path, time.time() - t, None
 
@@ -115,14 +119,17 @@ def main():
     root = Path(get_config().config_path).resolve()
     files = [f.resolve() for f in args.notebooks] or [Path(f).resolve() for f in nbglob(as_path=True).sorted()]
     bad = 0
-    with tempfile.TemporaryDirectory(prefix="nbs", ignore_cleanup_errors=True) as scratch, ThreadPoolExecutor(args.jobs) as pool:
+    with tempfile.TemporaryDirectory(prefix="nbs", ignore_cleanup_errors=True) as scratch, \
+            ThreadPoolExecutor(args.jobs) as pool:
         scratch = Path(scratch).resolve()
         os.environ["JUPYTER_RUNTIME_DIR"] = str(scratch)  # where this process puts what tells it the kernel's ports
-        if any("matplotlib" in f.read_text(encoding="utf-8") for f in files):  # its font cache: once, and not as a warning in some notebook
+        # its font cache: once, and not as a warning in some notebook
+        if any("matplotlib" in f.read_text(encoding="utf-8") for f in files):
             subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], stderr=subprocess.DEVNULL,
                            env={**os.environ, "MPLCONFIGDIR": str(scratch / "mpl")})
         for path, secs, err in pool.map(lambda f: run(f, root, scratch, args), files):
-            print(f"{'FAIL' if err else 'ok  '} {path.relative_to(root)} ({secs:.1f}s)" + (f"\n{err}" if err else ""), flush=True)
+            print(f"{'FAIL' if err else 'ok  '} {path.relative_to(root)} ({secs:.1f}s)" + (f"\n{err}" if err else ""),
+                  flush=True)
             bad += bool(err)
     print(f"{len(files) - bad} of {len(files)} notebooks ran clean")
     sys.exit(bool(bad))

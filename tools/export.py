@@ -17,7 +17,8 @@ def sources(base):
     "Relative path -> bytes of every notebook and module under `base`"
     found = [*base.glob("nbs/**/*.ipynb"), *base.glob("pymemri/**/*.py")]
     rels = (f.relative_to(base) for f in found)
-    return {r.as_posix(): (base / r).read_bytes() for r in rels if not any(p.startswith((".", "_")) for p in r.parts[:-1])}
+    return {r.as_posix(): (base / r).read_bytes()
+            for r in rels if not any(p.startswith((".", "_")) for p in r.parts[:-1])}
 
 
 def exported(old, tmp):
@@ -28,7 +29,8 @@ def exported(old, tmp):
             (tmp / name).write_bytes(data)
     shutil.copyfile(root / "settings.ini", tmp / "settings.ini")
     env = {k: v for k, v in os.environ.items() if k not in ("IN_TEST", "PYTHONPATH")}
-    if subprocess.run([sys.executable, "-c", STEPS], cwd=tmp, env=env).returncode: raise SystemExit("the export failed; nothing was changed")
+    if subprocess.run([sys.executable, "-c", STEPS], cwd=tmp, env=env).returncode:
+        raise SystemExit("the export failed; nothing was changed")
     return sources(tmp)
 
 
@@ -39,7 +41,8 @@ def main():
     old = sources(root)
     with tempfile.TemporaryDirectory(prefix="export") as tmp: new = exported(old, Path(tmp))
     if not any(n.startswith("pymemri/") and not n.endswith("__init__.py") for n in new):
-        raise SystemExit(f"nbdev exported nothing: does the path {tempfile.gettempdir()} have a part that begins with a dot?")
+        raise SystemExit(f"nbdev exported nothing: does the path {tempfile.gettempdir()} have a part that "
+                         f"begins with a dot?")
     changed = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
     if args.check:
         if changed: raise SystemExit("not what the notebooks give, run `make lib`:\n  " + "\n  ".join(changed))

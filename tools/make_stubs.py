@@ -4,8 +4,9 @@
     python tools/make_stubs.py          # pymemri/pod/api.pyi, pymemri/pod/client.pyi
     python tools/make_stubs.py --check  # fail if one is stale, write nothing
 
-A type checker does not see that `@patch def create(self:PodClient, …)` makes a method, so an editor would neither complete
-`client.create` nor know what it gives. In a stub the patched functions stand in their classes. Bodies are left out.
+A type checker does not see that `@patch def create(self:PodClient, …)` makes a method, so an editor would neither
+complete `client.create` nor know what it gives. In a stub the patched functions stand in their classes,
+without bodies.
 """
 import ast, sys
 from pathlib import Path
@@ -37,10 +38,13 @@ def bare(node):
             pairs = [(n.target, n.annotation)] if isinstance(n, ast.AnnAssign) else \
                     [(t, n.value) for t in n.targets] if isinstance(n, ast.Assign) else []
             for t, v in pairs:
-                for t, v in zip(t.elts, getattr(v, 'elts', [v] * len(t.elts))) if isinstance(t, ast.Tuple) else [(t, v)]:
-                    if isinstance(t, ast.Attribute) and getattr(t.value, 'id', '') == 'self': found[t.attr] = hint(v, n, own[0])
+                several = isinstance(t, ast.Tuple)
+                for t, v in zip(t.elts, getattr(v, 'elts', [v] * len(t.elts))) if several else [(t, v)]:
+                    if isinstance(t, ast.Attribute) and getattr(t.value, 'id', '') == 'self':
+                        found[t.attr] = hint(v, n, own[0])
         said = {getattr(n.target, 'id', '') for n in node.body if isinstance(n, ast.AnnAssign)}
-        node.body = [bare(n) for n in node.body] + [ast.parse(f'{k}: {v}').body[0] for k, v in found.items() if v and k not in said]
+        node.body = [bare(n) for n in node.body] \
+            + [ast.parse(f'{k}: {v}').body[0] for k, v in found.items() if v and k not in said]
     return node
 
 
@@ -49,7 +53,8 @@ def hint(value, node, init):
     if isinstance(node, ast.AnnAssign): return ast.unparse(value)
     args = {a.arg: a.annotation for a in init.args.args + init.args.kwonlyargs}
     if isinstance(value, ast.Name) and args.get(value.id) is not None: return ast.unparse(args[value.id])
-    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id[0].isupper(): return value.func.id
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id[0].isupper():
+        return value.func.id
 
 
 def stub(path):
@@ -63,7 +68,8 @@ def stub(path):
         if where := patched(node):
             node.decorator_list, node.args.args[0].annotation = where[1], None
             classes[where[0]].body.append(node)
-        elif isinstance(target, ast.Attribute): classes[target.value.id].body.append(ast.Assign([ast.Name(target.attr)], node.value, lineno=0))
+        elif isinstance(target, ast.Attribute):
+            classes[target.value.id].body.append(ast.Assign([ast.Name(target.attr)], node.value, lineno=0))
         else: out.append(node)
     tree.body = out
     return HEAD.format(path.name) + ast.unparse(ast.fix_missing_locations(tree)) + '\n'

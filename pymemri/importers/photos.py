@@ -34,14 +34,15 @@ def walk(
         links = [n for n in folders if os.path.islink(os.path.join(here, n))]
         refused += [(Path(here, n), 'a link to a folder; import that folder itself') for n in sorted(links)]
         folders[:] = sorted(n for n in folders if n not in links and not n.startswith('.'))
-        yield from (Path(here, n) for n in sorted(files) if Path(n).suffix.lower() in SUFFIXES and not n.startswith('.'))
+        yield from (Path(here, n) for n in sorted(files)
+                    if Path(n).suffix.lower() in SUFFIXES and not n.startswith('.'))
 
 # %% ../../nbs/importers/photos.ipynb #55070f51
 def read_picture(
     path:Path,
     max_bytes:int=MAX_BYTES,
 )->bytes:
-    "The bytes of a regular file. `Invalid` if it is something else, `TooLarge` above `max_bytes`, `OSError` if it cannot be read"
+    "The bytes of a regular file. `Invalid` if it is none, `TooLarge` above `max_bytes`, `OSError` if it cannot be read"
     s = path.stat()
     if not stat.S_ISREG(s.st_mode): raise Invalid('this is no regular file')
     if s.st_size > max_bytes: raise TooLarge(f'{s.st_size:,} bytes are more than the limit of {max_bytes:,}')
@@ -99,7 +100,8 @@ class Imported:
     refused: list[tuple[Path, str]] = field(default_factory=list) # With the reason
     people: dict[str, Person] = field(default_factory=dict) # By name
     size: int = 0 # Bytes of all pictures that were read
-    def __repr__(self): return f'{len(self.imported)} imported, {len(self.there)} there already, {len(self.refused)} refused'
+    def __repr__(self):
+        return f'{len(self.imported)} imported, {len(self.there)} there already, {len(self.refused)} refused'
 
 # %% ../../nbs/importers/photos.ipynb #e3404126
 def new_photo(
@@ -120,13 +122,15 @@ def new_photo(
 def store_batch(client:PodClient, batch:list[tuple[Path, bytes, str|None, list[str]]], out:Imported):
     "Store pictures, each with its path, bytes, caption and people, and note in `out` what became of them"
     shas = [hashlib.sha256(data).hexdigest() for _, data, _, _ in batch]
-    photos, files = there(client, Photo, 'externalId', [f'sha256:{s}' for s in shas]), there(client, File, 'sha256', shas)
+    photos = there(client, Photo, 'externalId', [f'sha256:{s}' for s in shas])
+    files = there(client, File, 'sha256', shas)
     out.people |= take_people(client, [n for *_, names in batch for n in names if n not in out.people])
     fresh, good = [], {}
     for sha, (path, data, caption, names) in zip(shas, batch):
         known = photos.get(f'sha256:{sha}')
         try: photo = known or new_photo(data, sha, path, files)
-        except (PodError, ValueError, OSError, MemoryError) as e: out.refused.append((path, getattr(e, 'message', None) or str(e)))
+        except (PodError, ValueError, OSError, MemoryError) as e:
+            out.refused.append((path, getattr(e, 'message', None) or str(e)))
         else:
             (out.there if known else fresh).append(photo)
             photos[photo.externalId], good[sha] = photo, data
@@ -135,7 +139,8 @@ def store_batch(client:PodClient, batch:list[tuple[Path, bytes, str|None, list[s
             for n in names: photo.add_edge('includes', out.people[n])
     seen = list({id(photos[f'sha256:{s}']): photos[f'sha256:{s}'] for s in good}.values())
     new = [i for p in seen for i in (p, *p.file, *p.includes) if not i._in_pod]
-    client.bulk_action(create_items=new, update_items=[p for p in seen if p._in_pod], create_edges=[e for p in seen for e in p._new_edges])
+    client.bulk_action(create_items=new, update_items=[p for p in seen if p._in_pod],
+                       create_edges=[e for p in seen for e in p._new_edges])
     for data in good.values(): client.upload_file(data, asyncFlag=False)
     for p in seen: p.data = None
     out.imported += fresh
@@ -144,12 +149,12 @@ def store_batch(client:PodClient, batch:list[tuple[Path, bytes, str|None, list[s
 def import_photos(
     client:PodClient,
     folder:str|Path,
-    about:dict[str, dict]|None=None, # Path below the folder → `{'caption', 'people'}`; what `people.json` says if missing
+    about:dict[str, dict]|None=None, # Path below the folder → `{'caption', 'people'}`; `people.json` if missing
     batch:int=32,                    # Pictures that are written together
     batch_bytes:int=64 * 2**20,      # … but fewer if they are large
     quiet:bool=False,                # No progress bar
 )->Imported:
-    "Store the pictures below `folder`, each once; what cannot be read stands in `refused`. `Invalid` if it is no folder"
+    "Store the pictures below `folder`, each once; what cannot be read stands in `refused`. `Invalid` if no folder"
     folder, out = Path(folder).expanduser(), Imported()
     if not folder.is_dir(): raise Invalid(f'{readable(str(folder))} is not a folder')
     paths = list(walk(folder, out.refused))

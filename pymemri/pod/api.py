@@ -23,10 +23,11 @@ from .temporary import find_temporary, make_temporary
 DEFAULT_POD_ADDRESS = 'http://localhost:3030'
 POD_VERSION = 'v4'
 
-V4 = {'get_item', 'create_item', 'update_item', 'delete_item', 'create_edge', 'get_edges', 'search', 'bulk', 'send_email'}
+V4 = {'get_item', 'create_item', 'update_item', 'delete_item', 'create_edge', 'get_edges', 'search', 'bulk',
+      'send_email'}
 V5 = {'search', 'bulk', 'delete_edge', 'count', 'facets', 'schema', 'purge', 'delete_all', 'vacuum', 'integrity_check'}
-REPEATABLE = {'get_item', 'get_edges', 'search', 'count', 'facets', 'schema', 'delete_item', 'integrity_check', 'get_file',
-              'version'}
+REPEATABLE = {'get_item', 'get_edges', 'search', 'count', 'facets', 'schema', 'delete_item', 'integrity_check',
+              'get_file', 'version'}
 BARE = {'schema', 'delete_all', 'vacuum', 'integrity_check'} # these take nothing
 
 # %% ../../nbs/pod/api.ipynb #b0253fe0
@@ -269,7 +270,8 @@ def _secrets(self:HttpRoad)->list[str]:
     "What no message may contain"
     whole = json.dumps(self._auth)
     data = self._auth.get('data')
-    parts = [v for d in (self._auth, data if isinstance(data, dict) else {}) for k, v in d.items() if k != 'type' and isinstance(v, str)]
+    parts = [v for d in (self._auth, data if isinstance(data, dict) else {})
+             for k, v in d.items() if k != 'type' and isinstance(v, str)]
     return [whole, base64.urlsafe_b64encode(whole.encode()).decode(), self._owner, *parts]
 
 @patch
@@ -288,10 +290,15 @@ MAX_BODY = 5 * 2**20 # bytes; a Pod answers a larger body as if it did not know 
 @patch
 def _request(self:HttpRoad, op:str, payload, wire:str)->tuple[tuple|None,PodError|None]:
     "A call as it goes over the wire, or why it cannot"
-    try: body = json.dumps({'auth': self._auth, 'payload': payload}, ensure_ascii=False, allow_nan=False, separators=(',', ':')).encode()
-    except (TypeError, ValueError) as e: return None, Invalid(f'a value cannot be sent to a Pod: {scrub(str(e), self._secrets())}')
-    if len(body) > MAX_BODY: return None, TooLarge(f'`{op}` would send {len(body):,} bytes, and a Pod takes {MAX_BODY:,} in one request')
-    return ('POST', f'{self.prefix}/{wire}/{quote(self._owner, safe="")}/{op}', body, {'Content-Type': 'application/json'}), None
+    try:
+        body = json.dumps({'auth': self._auth, 'payload': payload}, ensure_ascii=False, allow_nan=False,
+                          separators=(',', ':')).encode()
+    except (TypeError, ValueError) as e:
+        return None, Invalid(f'a value cannot be sent to a Pod: {scrub(str(e), self._secrets())}')
+    if len(body) > MAX_BODY:
+        return None, TooLarge(f'`{op}` would send {len(body):,} bytes, and a Pod takes {MAX_BODY:,} in one request')
+    return ('POST', f'{self.prefix}/{wire}/{quote(self._owner, safe="")}/{op}', body,
+            {'Content-Type': 'application/json'}), None
 
 @patch
 def _call(self:HttpRoad, op:str, payload, wire:str, stream:bool=False)->Reply|PodError:
@@ -305,7 +312,8 @@ def call(self:HttpRoad, op:str, payload=None):
     "What the Pod answers to one of its operations"
     if op not in V4 | V5: raise Invalid(f'a Pod has no operation {op!r}')
     wire = 'v5' if op not in V4 or op in V5 and (self.v5 or self.needs_v5(op, payload)) else self.wire
-    if wire == 'v5' and self.v5 is False: raise PodError(501, f'the server at {self.address} does not know `{op}` of v5')
+    if wire == 'v5' and self.v5 is False:
+        raise PodError(501, f'the server at {self.address} does not know `{op}` of v5')
     reply = self._call(op, {} if op in BARE else payload, wire)
     if isinstance(reply, PodError): raise reply
     if reply.status != 200:
@@ -413,7 +421,8 @@ class PodAPI:
             if auth_json: raise Invalid('`auth_json` is for a Pod behind an address; name its `url`')
             self.road = LocalRoad(*open_pod(owner_key, database_key, home, temporary))
         else:
-            auth = {'type': 'PluginAuth', **auth_json} if auth_json else {'type': 'ClientAuth', 'databaseKey': Key(database_key or '')}
+            auth = {'type': 'PluginAuth', **auth_json} if auth_json else \
+                {'type': 'ClientAuth', 'databaseKey': Key(database_key or '')}
             self.road = HttpRoad(url, owner_key, auth, version, timeout)
         if verbose: print('Succesfully connected to pod' if self.test_connection() else 'Could not connect to the Pod')
     def __repr__(self): return f'PodAPI({self.road or "not open"})'
@@ -461,7 +470,8 @@ def delete_edge(self:PodAPI, edge:dict)->dict:
     return self.road.call('delete_edge', edge)
 
 @patch
-def bulk(self:PodAPI, create_items=None, update_items=None, create_edges=None, delete_items=None, search=None, delete_edges=None)->dict:
+def bulk(self:PodAPI, create_items=None, update_items=None, create_edges=None, delete_items=None, search=None,
+         delete_edges=None)->dict:
     "Many things at once, all or nothing; answers `{'createItems': ids, 'createEdges': ids, 'search': [items, …]}`"
     what = dict(createItems=create_items, updateItems=update_items, deleteItems=delete_items, createEdges=create_edges,
                 deleteEdges=delete_edges, search=search)
@@ -533,7 +543,8 @@ def _pages_by_date(self:PodAPI, query:dict, limit:int)->Iterator[list[dict]]:
 @patch
 def upload_file(self:PodAPI, file:bytes|BinaryIO)->dict:
     "Store the bytes of a file; an item with their `sha256` must exist: NotFound. Conflict if they are there already"
-    data, digest, size = io.BytesIO(file) if isinstance(file, (bytes, bytearray, memoryview)) else file, hashlib.sha256(), 0
+    data = io.BytesIO(file) if isinstance(file, (bytes, bytearray, memoryview)) else file
+    digest, size = hashlib.sha256(), 0
     data.seek(0)
     while piece := data.read(1 << 20):
         digest.update(piece)
@@ -587,7 +598,8 @@ def send_email(self:PodAPI, to:str, subject:str='', body:str='')->dict:
 @patch
 def _here(self:PodAPI, what:str):
     "The engine's Pod in this process. PodError if it is elsewhere"
-    if not isinstance(self.road, LocalRoad): raise PodError(501, f'{what} is done on the machine of the Pod, with a client without `url`')
+    if not isinstance(self.road, LocalRoad):
+        raise PodError(501, f'{what} is done on the machine of the Pod, with a client without `url`')
     return self.road.pod
 @patch
 def backup(self:PodAPI, path:str|Path):

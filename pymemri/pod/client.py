@@ -142,7 +142,8 @@ def from_local_keys(
     **kwargs, # For `PodClient`
 )->PodClient:
     "A client with the keys that `store_keys` kept. NoKey if there are none"
-    if path is DEFAULT_POD_KEY_PATH and kwargs.get('home'): path = home_folder(kwargs['home']) / POD_KEYS_FOLDER / POD_KEYS_FILENAME
+    if path is DEFAULT_POD_KEY_PATH and kwargs.get('home'):
+        path = home_folder(kwargs['home']) / POD_KEYS_FOLDER / POD_KEYS_FILENAME
     keys = {k: read_pod_key(k, path) for k in ('database_key', 'owner_key')}
     return cls(**keys, **kwargs)
 
@@ -184,7 +185,8 @@ def _types_in_pod(self:PodClient)->dict:
     "What the Pod knows of types, as far as this client has heard"
     if self._known is None:
         types = self.api.schema()['types'] if self.api.road.speaks_v5() else {}
-        self._known = {t: {'properties': dict(d.get('properties', {})), 'edges': {e: list(to) for e, to in d.get('edges', {}).items()}}
+        self._known = {t: {'properties': dict(d.get('properties', {})),
+                           'edges': {e: list(to) for e, to in d.get('edges', {}).items()}}
                        for t, d in types.items()}
     return self._known
 
@@ -219,7 +221,7 @@ def add_to_schema(
     self:PodClient,
     *items:ItemBase|type[ItemBase], # Classes, or items of them
 )->bool: # True
-    "Tell the Pod about types. ValueError if nobody knows the type of a property; Invalid if the Pod has it with another"
+    "Tell the Pod about types. ValueError if nobody knows a property's type; Invalid if the Pod has it with another"
     for item in items:
         if type_of(item) is item: item.get_property_types()
     self._known, self._complete = None, set() # another program may have emptied the Pod
@@ -246,9 +248,11 @@ def class_from_schema(
     "A class for items of a type that no program here declared"
     kinds, known = {kind: t for t, kind in VALUE_TYPES.items()}, types.get(name, {})
     hints = {p: kinds[k] for p, k in known.get('properties', {}).items()}
-    hints |= {e: Edges['|'.join(to)] for e, to in known.get('edges', {}).items() if to and all(t.isidentifier() for t in to)}
+    hints |= {e: Edges['|'.join(to)] for e, to in known.get('edges', {}).items()
+              if to and all(t.isidentifier() for t in to)}
     good = {n: h for n, h in hints.items() if n.isidentifier() and n[0] != '_' and n != 'type' and not hasattr(Item, n)}
-    return type(Item)(name, (Item,), {'__annotations__': good, '__doc__': f'Items of type {name}, made from the schema of a Pod'})
+    return type(Item)(name, (Item,),
+                      {'__annotations__': good, '__doc__': f'Items of type {name}, made from the schema of a Pod'})
 
 # %% ../../nbs/pod/client.ipynb #8da55602
 @patch
@@ -412,7 +416,8 @@ def delete_edge(self:PodClient, edge:Edge)->bool:
     "Remove an edge. NotFound if the Pod does not have it"
     self.api.delete_edge(self.get_create_edge_dict(edge))
     source = edge.source
-    source._new_edges[:] = [e for e in source._new_edges if not (e._type == edge._type and e.target.id == edge.target.id)]
+    source._new_edges[:] = [e for e in source._new_edges
+                            if not (e._type == edge._type and e.target.id == edge.target.id)]
     if edge._type in source.edges:
         edges = source.get_edges(edge._type)
         edges[:] = [e for e in edges if e.target.id != edge.target.id]
@@ -451,15 +456,20 @@ def update_item(
 def _plan(self:PodClient, create:list, update:list, edges:list, delete:list, partial:bool)->list[tuple[str,Any,dict]]:
     "What a bulk consists of: for each part its kind, the object, and what is sent"
     for item in create: self._admit(item)
-    ids, changes = {id(item): item.id or new_id() for item in create}, [(item, self.get_update_dict(item, partial)) for item in update]
-    return [('create_items', item, self.get_create_dict(item) | {'id': ids[id(item)]}) for item in self._long(create, 'bulk')] + \
+    ids = {id(item): item.id or new_id() for item in create}
+    changes = [(item, self.get_update_dict(item, partial)) for item in update]
+    gone = [(item, getattr(item, 'id', item)) for item in delete]
+    return [('create_items', item, self.get_create_dict(item) | {'id': ids[id(item)]})
+            for item in self._long(create, 'bulk')] + \
            [('update_items', item, d) for item, d in changes if len(d) > 1 or not item._in_pod] + \
-           [('delete_items', item, getattr(item, 'id', item)) for item in delete if getattr(item, 'id', item) is not None] + \
+           [('delete_items', item, i) for item, i in gone if i is not None] + \
            [('create_edges', e, self.get_create_edge_dict(e, ids)) for e in edges]
 
 # %% ../../nbs/pod/client.ipynb #abca4481
 @patch
-def _batches(self:PodClient, parts:list, records:list[dict])->Iterator[tuple[list,list]]: # Parts, and records before them
+def _batches(
+    self:PodClient, parts:list, records:list[dict]
+)->Iterator[tuple[list,list]]: # Parts, and records before them
     "`parts` in pieces that one request can hold. TooLarge before the first one if no request can hold a part"
     if self.api.road.local:
         yield parts, records
@@ -501,7 +511,8 @@ def bulk_action(
     priority:Priority|str|None=None, # Not needed: kept for programs that pass it
 )->bool: # True
     "Create, change, delete and connect many items at once"
-    create, update, edges, delete = (list(dict.fromkeys(x or ())) for x in (create_items, update_items, create_edges, delete_items))
+    create, update, edges, delete = (list(dict.fromkeys(x or ()))
+                                     for x in (create_items, update_items, create_edges, delete_items))
     records, parts = self._lacking(create + update), self._plan(create, update, edges, delete, partial_update)
     done, batches = 0, self._batches(parts, records)
     with self._bar('bulk', len(parts), quiet=self.api.road.local or len(parts) < 20) as tick:
@@ -562,7 +573,8 @@ def _query(self:PodClient, fields:dict, include_edges:bool=False)->dict:
         if isinstance(v, (list, tuple, set)): return [plain(o) for o in v]
         return v.__name__ if isinstance(v, type) else json_value(v)
     edges = {'[[edges]]': {}} if include_edges else {}
-    return {'deleted': False} | edges | {k: v if k in ('[[edges]]', '~[[edges]]') else plain(v) for k, v in fields.items()}
+    return {'deleted': False} | edges | \
+        {k: v if k in ('[[edges]]', '~[[edges]]') else plain(v) for k, v in fields.items()}
 
 @patch
 def search(
@@ -589,7 +601,8 @@ def search_paginate(
     "The items that match, page by page; no pages if there are none"
     ordered = ('ids', '_limit', '_offset', '_after', '_sort', '_sortOrder', '_text')
     if bad := [k for k in fields_data if k in ordered or k.startswith('dateServerModified')]:
-        raise Invalid(f'{bad[0]!r} does not go with pages, which come in the order of change and have a `limit` of their own')
+        raise Invalid(f'{bad[0]!r} does not go with pages, '
+                      'which come in the order of change and have a `limit` of their own')
     if limit < 1: raise Invalid(f'a page has at least one item, not {limit}')
     pages = self.api.search_paginate(self._query(fields_data, include_edges), limit)
     return (ItemList(self.item_from_json(d, add_to_local_db, priority) for d in page) for page in pages)
@@ -605,7 +618,8 @@ def search_last_added(
     "The item that was created last. Where the Pod knows no property `with_prop`, no item has it: a warning says so"
     query = self._query(({'type': type} if type else {}) | ({with_prop: with_val} if with_prop else {}))
     try:
-        if self.api.road.speaks_v5(): found = self.api.search({**query, '_sort': '-dateCreated', '_sortOrder': 'Desc', '_limit': 1})
+        if self.api.road.speaks_v5():
+            found = self.api.search({**query, '_sort': '-dateCreated', '_sortOrder': 'Desc', '_limit': 1})
         else: found = sorted(self.api.search(query), key=lambda d: d['dateCreated'])[-1:]
     except Invalid as e:
         if not with_prop or f'Property {with_prop} not defined' not in e.message: raise
@@ -686,7 +700,8 @@ def _upload(self:PodClient, file:bytes|Path|BinaryIO, quiet:bool=False)->bool:
         if isinstance(file, (bytes, bytearray, memoryview)): self.api.upload_file(file)
         else:
             size = file.seek(0, 2)
-            with self._bar('upload', 2 * size >> 20, 'MiB', quiet or size < 10 << 20) as tick: self.api.upload_file(Counted(file, tick))
+            with self._bar('upload', 2 * size >> 20, 'MiB', quiet or size < 10 << 20) as tick:
+                self.api.upload_file(Counted(file, tick))
     except Conflict: pass
     return True
 
@@ -814,7 +829,7 @@ def sync(
     self:PodClient,
     priority:Priority|str=Priority.newest, # Who wins where both changed
 )->bool: # True
-    "Make the items in the local store and in the Pod equal. SyncConflict, a ValueError, if `priority` is `error` and there is a conflict"
+    "Make the local store and the Pod equal. SyncConflict, a ValueError, if `priority` is `error` and there is one"
     here = list(self.local_db)
     there = self._pull([i.id for i in here], Priority(priority))
     self._forget({i.id for i in here if i._in_pod} - there)
@@ -830,7 +845,8 @@ def sync(
 def _forget(self:PodClient, ids:set[str]):
     "Drop items that are not in the Pod any more, and the edges to them"
     for item in filter(None, [self.local_db.nodes.pop(id, None) for id in ids]):
-        if item._original_properties: warnings.warn(f'{item} was removed from the Pod for good; changes to it are lost', stacklevel=3)
+        if item._original_properties:
+            warnings.warn(f'{item} was removed from the Pod for good; changes to it are lost', stacklevel=3)
     for item in self.local_db if ids else ():
         for edges in [item._new_edges] + [item.get_edges(n) for n in item.get_all_edge_names()]:
             edges[:] = [e for e in edges if e.target.id not in ids]
@@ -842,7 +858,8 @@ def purge(
     what:Iterable[ItemBase|str]|dict, # Items, ids, or a search; a search finds deleted items only with `deleted`
 )->int: # How many were removed
     "Remove items, their edges and their files for good"
-    ids = [d['id'] for d in self.api.search(self._query(what))] if isinstance(what, dict) else [getattr(i, 'id', i) for i in what]
+    ids = [d['id'] for d in self.api.search(self._query(what))] if isinstance(what, dict) else \
+        [getattr(i, 'id', i) for i in what]
     n = self.api.purge({'ids': ids})['purged']
     for id in ids:
         if self.local_db.get(id): self.local_db.get(id).reset_local_sync_state()
@@ -854,7 +871,8 @@ def delete_all(self:PodClient):
     "Empty the Pod, and the local store"
     self.api.delete_all()
     self.reset_local_db()
-    again, self._known, self._complete, self.registered_classes = list(self.registered_classes.values()), None, set(), {}
+    again = list(self.registered_classes.values())
+    self._known, self._complete, self.registered_classes = None, set(), {}
     self._register(again)
 
 @patch

@@ -106,7 +106,7 @@ class PodClient:
         ...
 
     def add_to_schema(self, *items: ItemBase | type[ItemBase]) -> bool:
-        """Tell the Pod about types. ValueError if nobody knows the type of a property; Invalid if the Pod has it with another"""
+        """Tell the Pod about types. ValueError if nobody knows a property's type; Invalid if the Pod has it with another"""
         ...
 
     def _register(self, items: Iterable[ItemBase | type]):
@@ -314,7 +314,7 @@ class PodClient:
         ...
 
     def sync(self, priority: Priority | str=Priority.newest) -> bool:
-        """Make the items in the local store and in the Pod equal. SyncConflict, a ValueError, if `priority` is `error` and there is a conflict"""
+        """Make the local store and the Pod equal. SyncConflict, a ValueError, if `priority` is `error` and there is one"""
         ...
 
     def _forget(self, ids: set[str]):

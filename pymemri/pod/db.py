@@ -20,7 +20,8 @@ class Priority(str, Enum):
     error = 'error'   # nobody: SyncConflict
     @classmethod
     def _missing_(cls, value):
-        raise Invalid(f'{value!r} is no priority; there are {", ".join(p.value for p in cls)}{nearest(str(value), [p.value for p in cls])}')
+        known = [p.value for p in cls]
+        raise Invalid(f'{value!r} is no priority; there are {", ".join(known)}{nearest(str(value), known)}')
 
 class SyncConflict(Conflict, ValueError):
     "A property changed here and in the Pod, and nobody was to win"
@@ -119,7 +120,8 @@ class DB:
         if node.id is None: raise Invalid(f'{node} has no id yet')
         mine = self.nodes.setdefault(node.id, node)
         if mine is node: return node
-        if type(mine) is not type(node): raise SyncConflict(f'{mine} is in the local store, and is no {type(node).__name__}')
+        if type(mine) is not type(node):
+            raise SyncConflict(f'{mine} is in the local store, and is no {type(node).__name__}')
         if node._in_pod: merge_properties(mine, node, Priority(priority))
         else:
             for p in node._updated_properties: setattr(mine, p, node.__dict__[p])

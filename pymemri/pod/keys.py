@@ -80,12 +80,14 @@ def store_keys(
     owner_key:str|None=None,    # Names the Pod; made up if missing
     replace:bool=True,          # Whether keys that are there already may be replaced; they are kept in a backup
 )->Path: # The file
-    "Keep a pair of keys for `read_pod_key` and `PodClient.from_local_keys`. Conflict if there are some and `replace` is off"
+    "Keep keys for `read_pod_key` and `PodClient.from_local_keys`. Conflict if there are some and `replace` is off"
     path = Path(path).expanduser()
     keys = dict(database_key=database_key or random_key(), owner_key=owner_key or random_key())
     private_folder(path.parent)
     if path.exists():
-        if not replace: raise Conflict(f'there are keys in {path} already, and they were kept; allow `replace`, or name another file')
+        if not replace:
+            raise Conflict(f'there are keys in {path} already, and they were kept; '
+                           'allow `replace`, or name another file')
         keep_backup(path)
     new = write_private(path.with_name(f'.{path.name}.{secrets.token_hex(4)}'), json.dumps(keys, indent=4).encode())
     os.replace(new, path)
@@ -116,7 +118,8 @@ def switch(
     text:str, # What was typed
 )->bool:
     "The meaning of a word such as `yes`, `False` or `0`. ValueError for any other"
-    known = dict.fromkeys(['1', 'true', 'yes', 'y', 'on'], True) | dict.fromkeys(['0', 'false', 'no', 'n', 'off'], False)
+    known = dict.fromkeys(['1', 'true', 'yes', 'y', 'on'], True) | \
+        dict.fromkeys(['0', 'false', 'no', 'n', 'off'], False)
     if text.lower() not in known: raise ValueError(f'{text!r} is neither yes nor no')
     return known[text.lower()]
 
@@ -129,7 +132,8 @@ def store_keys_cli(
     p.add_argument('--path', default=DEFAULT_POD_KEY_PATH, help='the file to write')
     p.add_argument('--database_key', help='opens the Pod; made up if missing')
     p.add_argument('--owner_key', help='names the Pod; made up if missing')
-    p.add_argument('--replace', type=switch, default=True, help='whether to replace keys that are there; a backup is kept')
+    p.add_argument('--replace', type=switch, default=True,
+                   help='whether to replace keys that are there; a backup is kept')
     args = p.parse_args(argv)
     try: print(f'keys are in {store_keys(**vars(args))}')
     except PodError as e:

@@ -11,4 +11,5 @@ from .keys import (DEFAULT_POD_KEY_PATH, POD_KEYS_FILENAME, POD_KEYS_FOLDER, POD
                               PYMEMRI_FOLDER, read_pod_key)
 
 # %% ../../nbs/pod/utils.ipynb #b55e1d75
-_all_ = ['DEFAULT_POD_KEY_PATH', 'POD_KEYS_FILENAME', 'POD_KEYS_FOLDER', 'POD_KEYS_FULL_FOLDER', 'PYMEMRI_FOLDER', 'read_pod_key']
+_all_ = ['DEFAULT_POD_KEY_PATH', 'POD_KEYS_FILENAME', 'POD_KEYS_FOLDER', 'POD_KEYS_FULL_FOLDER', 'PYMEMRI_FOLDER',
+         'read_pod_key']

@@ -40,7 +40,8 @@ def figure(
     title = photo.caption or photo.name or 'a picture'
     ratio = f'{photo.width}/{photo.height}' if photo.width and photo.height else '1'
     size = f'width="{photo.width}" height="{photo.height}" ' if photo.width and photo.height else ''
-    shown = f'<div class="mat"><img src="{escape(src)}" alt="{escape(title)}" {size}loading="lazy" decoding="async"></div>' if src else \
+    shown = (f'<div class="mat"><img src="{escape(src)}" alt="{escape(title)}" '
+             f'{size}loading="lazy" decoding="async"></div>') if src else \
         f'<p class="none" style="aspect-ratio:{ratio}">not shown</p>'
     people = ''.join(f'<li>{escape(person_name(p))}</li>' for p in photo.includes)
     people = f'<ul class="people" aria-label="people in this picture">{people}</ul>' if people else ''
@@ -84,28 +85,34 @@ def people_index(photos:Iterable[Photo])->str:
     def link(photo):
         text = escape(photo.caption or photo.name or 'a picture')
         return f'<a href="#{escape(photo.id)}">{text}</a>' if photo.id else text
-    rows = ''.join(f'<li><b>{escape(n)}</b> {", ".join(map(link, ps[:12]))}{f" and {len(ps) - 12} more" if len(ps) > 12 else ""}</li>'
+    rows = ''.join(f'<li><b>{escape(n)}</b> {", ".join(map(link, ps[:12]))}'
+                   f'{f" and {len(ps) - 12} more" if len(ps) > 12 else ""}</li>'
                    for n, ps in sorted(seen.items()))
     return f'<nav aria-label="people"><h2>People</h2><ul>{rows}</ul></nav>' if rows else ''
 
 # %% ../../nbs/widgets/gallery.ipynb #90a5334b
 STYLE = '''
 .pm-gallery{--ink:#1c2024;--soft:#646b73;--ground:#f6f7f9;--card:#fff;--line:#e3e6ea;--accent:#3b5bdb;--mat:#eceff2;
-  color-scheme:light dark;color:var(--ink);background:var(--ground);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-@media (prefers-color-scheme:dark){.pm-gallery{--ink:#e8eaed;--soft:#9aa3ad;--ground:#131619;--card:#1c2024;--line:#2c3238;--accent:#91a7ff;--mat:#d9dde2}}
+  color-scheme:light dark;color:var(--ink);background:var(--ground);
+  font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
+@media (prefers-color-scheme:dark){.pm-gallery{--ink:#e8eaed;--soft:#9aa3ad;--ground:#131619;--card:#1c2024;
+  --line:#2c3238;--accent:#91a7ff;--mat:#d9dde2}}
 .pm-gallery *{box-sizing:border-box;overflow-wrap:anywhere}
 .pm-gallery p,.pm-gallery ul,.pm-gallery h1,.pm-gallery h2{margin:0;padding:0}
 .pm-gallery .wall{columns:15.5rem;column-gap:1.1rem}
-.pm-gallery figure{break-inside:avoid;margin:0 0 1.1rem;background:var(--card);border:1px solid var(--line);border-radius:12px;overflow:hidden}
+.pm-gallery figure{break-inside:avoid;margin:0 0 1.1rem;background:var(--card);
+  border:1px solid var(--line);border-radius:12px;overflow:hidden}
 .pm-gallery figure:target{outline:3px solid var(--accent);outline-offset:2px}
 .pm-gallery .mat{display:grid;place-items:center;min-height:6rem;background:var(--mat)}
 .pm-gallery img{display:block;max-width:100%;max-height:36rem;height:auto;object-fit:contain}
-.pm-gallery .none{display:grid;place-items:center;width:100%;max-height:24rem;min-height:4rem;background:var(--mat);color:#646b73;font-size:.85rem}
+.pm-gallery .none{display:grid;place-items:center;width:100%;max-height:24rem;min-height:4rem;
+  background:var(--mat);color:#646b73;font-size:.85rem}
 .pm-gallery figcaption{padding:.7rem .9rem .8rem}
 .pm-gallery .title{font-weight:600;line-height:1.35}
 .pm-gallery .name,.pm-gallery .facts{color:var(--soft);font-size:.8rem;margin-top:.2rem}
 .pm-gallery .people{list-style:none;display:flex;flex-wrap:wrap;gap:.35rem;margin:.45rem 0 .3rem}
-.pm-gallery .people li{font-size:.8rem;padding:.05rem .6rem;border:1px solid var(--accent);border-radius:99px;color:var(--accent)}
+.pm-gallery .people li{font-size:.8rem;padding:.05rem .6rem;border:1px solid var(--accent);border-radius:99px;
+  color:var(--accent)}
 .pm-gallery nav{margin:0 0 1.6rem}
 .pm-gallery nav h2{font-size:1rem}
 .pm-gallery nav ul{list-style:none}
@@ -124,7 +131,8 @@ def gallery(
     "Pictures with captions, people and dimensions"
     photos = list(photos)
     wall = ''.join(figures(photos, client, size, budget, quiet)) or '<p>no pictures</p>'
-    return f'<style>{STYLE}</style><section class="pm-gallery" aria-label="photographs">{people_index(photos)}<div class="wall">{wall}</div></section>'
+    return f'<style>{STYLE}</style><section class="pm-gallery" aria-label="photographs">{people_index(photos)}' \
+        f'<div class="wall">{wall}</div></section>'
 
 # %% ../../nbs/widgets/gallery.ipynb #d5c8992e
 PAGE = '''<!doctype html>

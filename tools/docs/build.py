@@ -9,7 +9,8 @@ from pathlib import Path
 
 os.environ.update(PYTHONHASHSEED="0", SOURCE_DATE_EPOCH="0", TZ="UTC", LC_ALL="C.UTF-8", COLUMNS="88")
 os.environ.pop("POD_ADDRESS", None)
-scratch = Path(tempfile.mkdtemp(prefix="docs"))  # exported cells run here, and IPython and matplotlib write: not in the real home
+# exported cells run here, and IPython and matplotlib write: not in the real home
+scratch = Path(tempfile.mkdtemp(prefix="docs"))
 atexit.register(shutil.rmtree, scratch, ignore_errors=True)  # before any import, so that it happens last
 os.environ.update({k: str(scratch / k) for k in ("PYMEMRI_HOME", "MPLCONFIGDIR", "IPYTHONDIR")})
 here = Path(__file__).resolve().parent
@@ -23,7 +24,8 @@ DROP = ("*.map", ".buildinfo", "_static/debug.css", "_static/file.png", "_static
 
 
 def sphinx(src, out, scratch):
-    cmd = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-b", "html", "-d", str(scratch), "-c", str(here), str(src), str(out)]
+    cmd = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-b", "html", "-d", str(scratch), "-c",
+           str(here), str(src), str(out)]
     if subprocess.run(cmd).returncode: raise SystemExit("sphinx failed (a warning counts)")
 
 
@@ -45,7 +47,8 @@ def finish(out):
 
 def differences(a, b):
     names = {p.relative_to(d).as_posix() for d in (a, b) for p in d.rglob("*") if p.is_file()}
-    return sorted(n for n in names if not ((a / n).is_file() and (b / n).is_file() and filecmp.cmp(a / n, b / n, shallow=False)))
+    return sorted(n for n in names
+                  if not ((a / n).is_file() and (b / n).is_file() and filecmp.cmp(a / n, b / n, shallow=False)))
 
 
 def main():

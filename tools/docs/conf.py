@@ -23,7 +23,8 @@ nb_merge_streams = True
 nb_render_markdown_format = "myst"
 nb_ipywidgets_js = {}
 nb_mime_priority_overrides = [("html", "image/svg+xml", 5), ("html", "text/html", 10), ("html", "image/png", 20)]
-myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "fieldlist", "strikethrough", "tasklist"]
+myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "fieldlist",
+                          "strikethrough", "tasklist"]
 myst_heading_anchors = 3
 
 add_module_names = False

@@ -29,4 +29,5 @@ def problems(out):
             path, anchor = urldefrag(ref)
             target = (f.parent / unquote(path.partition("?")[0])).resolve() if path else f
             if not target.is_file(): yield f"{rel}: no such file: {ref}"
-            elif anchor and target in pages and unquote(anchor) not in pages[target].ids: yield f"{rel}: no such anchor: {ref}"
+            elif anchor and target in pages and unquote(anchor) not in pages[target].ids:
+                yield f"{rel}: no such anchor: {ref}"

@@ -43,7 +43,8 @@ def _annotation(a):
 
 
 def _signature(sym, method):
-    if inspect.isclass(sym) and (issubclass(sym, Enum) or getattr(sym, "_is_protocol", False)): return ""  # nobody calls these
+    # nobody calls these
+    if inspect.isclass(sym) and (issubclass(sym, Enum) or getattr(sym, "_is_protocol", False)): return ""
     try: sig = inspect.signature(sym)
     except (TypeError, ValueError): return "()"
     ps = list(sig.parameters.values())
@@ -78,15 +79,19 @@ class MystRenderer(ShowDocRenderer):
             kind, sig = "method" if "." in self.nm else "function", _signature(sym, "." in self.nm)
             if inspect.iscoroutinefunction(sym): options.append(":async:")
             if inspect.ismethod(self.given): options.append(":classmethod:")
-        try: params = {} if inspect.isclass(sym) and "__init__" not in vars(sym) else docments(sym, full=True, args_kwargs=True)
+        try:
+            params = {} if inspect.isclass(sym) and "__init__" not in vars(sym) \
+                else docments(sym, full=True, args_kwargs=True)
         except Exception: params = {}
         fields = []
         for name, info in params.items():
             text = " ".join(((info or {}).get("docment") or "").split())
             if text and text != "None" and name not in ("self", "cls"):
                 fields.append(f":returns: {text}" if name == "return" else f":param {name}: {text}")
-        parts = [f"{{py:{kind}}} {self.nm}{sig}\n" + "\n".join(options), f"A kind of {', '.join(bases)}." if bases else "", self.docs or "", "\n".join(fields)]
-        if inspect.isclass(sym) and issubclass(sym, Enum): parts.append("One of " + ", ".join(f"`{m.name}`" for m in sym) + ".")
+        parts = [f"{{py:{kind}}} {self.nm}{sig}\n" + "\n".join(options),
+                 f"A kind of {', '.join(bases)}." if bases else "", self.docs or "", "\n".join(fields)]
+        if inspect.isclass(sym) and issubclass(sym, Enum):
+            parts.append("One of " + ", ".join(f"`{m.name}`" for m in sym) + ".")
         if inspect.isclass(sym): parts += members(sym, self.nm)
         text = "\n\n".join(p for p in parts if p)
         fence = "`" * (max([3, *map(len, re.findall(r"`{3,}", text))]) + 1)
@@ -94,12 +99,15 @@ class MystRenderer(ShowDocRenderer):
 
 
 def members(cls, name):
-    "Directives of the public methods that the body of `cls` defines; those with a `show_doc` of their own are dropped later"
+    "Directives of the public methods that the body of `cls` defines; those with their own `show_doc` are dropped later"
     for k, v in list(vars(cls).items()):
         made = getattr(v, "fget", None) or getattr(v, "func", None) or getattr(v, "__func__", v)
-        if k.startswith("_") or not inspect.isfunction(made) or made.__module__ != cls.__module__ or not inspect.getdoc(made): continue
+        if k.startswith("_") or not inspect.isfunction(made) or made.__module__ != cls.__module__ \
+            or not inspect.getdoc(made):
+            continue
         if made.__qualname__ != f"{cls.__qualname__}.{k}": continue
-        yield f"{MEMBER}{name}.{k}\n{MystRenderer(v if isinstance(v, property) else getattr(cls, k), name=f'{name}.{k}')._repr_markdown_()}\n{MEMBER}"
+        shown = MystRenderer(v if isinstance(v, property) else getattr(cls, k), name=f"{name}.{k}")._repr_markdown_()
+        yield f"{MEMBER}{name}.{k}\n{shown}\n{MEMBER}"
 
 
 # -- links ---------------------------------------------------------------------
@@ -167,19 +175,22 @@ def directive_in(cell):
 
 
 def settle_members(pages):
-    "Keep a class's members that have no `show_doc` of their own anywhere, take the marks away, and return every name that has a directive"
-    found = [(rel, o, doc) for rel, nb in pages.items() for c in nb["cells"] if (doc := directive_in(c)) for o in c["outputs"] if "data" in o]
+    """Keep a class's members that have no `show_doc` of their own anywhere, take the marks away, and return every name
+    that has a directive"""
+    found = [(rel, o, doc) for rel, nb in pages.items() for c in nb["cells"] if (doc := directive_in(c))
+             for o in c["outputs"] if "data" in o]
     own = {doc.partition("}")[2].split("(")[0].split()[0] for _, _, doc in found}
     block = re.compile(rf"{MEMBER}(\S+)\n(.*?)\n{MEMBER}", re.S)
     for _, o, _ in found:
         text = block.sub(lambda m: "" if m[1] in own else m[2], text_of(o["data"].get("text/markdown")))
         o["data"]["text/markdown"] = re.sub(r"\n{3,}", "\n\n", text)
         yield from ((rel, m[1], m[2]) for rel, p, _ in found if p is o
-                    for m in re.finditer(r"^`+\{py:\w+\} ([\w.]+)[^\n]*\n:module: (\S+)", o["data"]["text/markdown"], re.M))
+                    for m in re.finditer(r"^`+\{py:\w+\} ([\w.]+)[^\n]*\n:module: (\S+)",
+                                         o["data"]["text/markdown"], re.M))
 
 
 def in_order(cells, lines):
-    "`cells`, where directives that follow each other stand in the order of the source (nbdev gives those of one cell backwards)"
+    "`cells`, where neighbouring directives stand in the order of the source (nbdev gives those of one cell backwards)"
     def line(c):
         name = directive_in(c).partition("}")[2].split("(")[0].split()[0]
         return lines.get(name, lines.get(name.rpartition(".")[2], 0))
@@ -198,7 +209,8 @@ def lines_of(module, root):
         if not isinstance(node, kinds): continue
         names = patch_name(node)
         found.update(dict.fromkeys([names] if isinstance(names, str) else names, node.lineno))
-        if isinstance(node, ast.ClassDef): found.update({f"{node.name}.{n.name}": n.lineno for n in node.body if isinstance(n, kinds)})
+        if isinstance(node, ast.ClassDef):
+            found.update({f"{node.name}.{n.name}": n.lineno for n in node.body if isinstance(n, kinds)})
     return found
 
 
@@ -215,10 +227,13 @@ def constants(module, documented, root):
             if name == "__all__": public = set(ast.literal_eval(node.value))
             if name not in public or f"{module}.{name}" in documented: continue
             documented.add(f"{module}.{name}")
-            value, note = ast.get_source_segment(code, node.value), lines[node.end_lineno - 1][node.end_col_offset:].strip().lstrip("# ")
+            value = ast.get_source_segment(code, node.value)
+            note = lines[node.end_lineno - 1][node.end_col_offset:].strip().lstrip("# ")
             short = name in single and "\n" not in value and len(value) < 72
-            if value.startswith(("'", '"')): value = json.dumps(value)  # else the option would be read as one quoted text
-            out.append(f"```{{py:data}} {name}\n:module: {module}\n" + (f":value: {value}\n" if short else "") + f"\n{note}\n```")
+            # else the option would be read as one quoted text
+            if value.startswith(("'", '"')): value = json.dumps(value)
+            out.append(f"```{{py:data}} {name}\n:module: {module}\n" + (f":value: {value}\n" if short else "")
+                       + f"\n{note}\n```")
     return "## Constants\n\n" + "\n\n".join(out) if out else ""
 
 
@@ -266,7 +281,9 @@ def contents(nbs, pages):
     for caption, items in groups:
         seen.update(items)
         names = [i.removesuffix(".ipynb") for i in items if i != "index.ipynb"]
-        if names: blocks.append("\n".join(["```{toctree}", ":hidden:", *([f":caption: {caption}"] if caption else []), "", *names, "```"]))
+        if names:
+            blocks.append("\n".join(["```{toctree}", ":hidden:", *([f":caption: {caption}"] if caption else []), "",
+                                     *names, "```"]))
     if set(pages) ^ seen: raise SystemExit(f"nbs/sidebar.yml and the notebooks differ: {sorted(set(pages) ^ seen)}")
     return dict(cell_type="markdown", metadata={}, id="contents", source="\n\n".join(blocks))
 
@@ -281,7 +298,9 @@ def module_of(path, lib):
 def mixed(cell):
     "Does `cell` import something and use something else too? Then it is an example or a test, and documents nothing"
     directives = cell.directives_ or {}
-    if directives.keys() & {"export", "exports", "exporti", "exec_doc"} or re.search(r"^show_doc", cell.source or "", re.M): return False
+    if directives.keys() & {"export", "exports", "exporti", "exec_doc"} \
+        or re.search(r"^show_doc", cell.source or "", re.M):
+        return False
     return any(not isinstance(n, (ast.Import, ast.ImportFrom)) for n in cell.parsed_() or ())
 
 
@@ -289,7 +308,8 @@ def process(renderer=None):
     "Run nbdev's processing of every notebook, in this process; return the folder of the results"
     cfg = get_config()
     decide = processors._do_eval
-    processors._do_eval = lambda cell: not mixed(cell) and decide(cell)  # nbdev would run mixed cells, out of their context
+    # nbdev would run mixed cells, out of their context
+    processors._do_eval = lambda cell: not mixed(cell) and decide(cell)
     if renderer: cfg["renderer"] = renderer  # a dotted name, read by nbdev.showdoc.show_doc
     shutil.rmtree(Path(cfg.config_path) / "_proc", ignore_errors=True)
     try: return Path(proc_nbs(n_workers=0, force=True))
@@ -302,7 +322,9 @@ def main(dest):
     sys.path.insert(0, str(Path(__file__).parent))
     proc = process("prepare.MystRenderer")
     files = sorted(proc.rglob("*.ipynb"))
-    if not files: raise SystemExit("nbdev processed no notebook: does the path of this checkout have a part that begins with a dot?")
+    if not files:
+        raise SystemExit("nbdev processed no notebook: "
+                         "does the path of this checkout have a part that begins with a dot?")
     pages = {f.relative_to(proc): json.loads(f.read_text(encoding="utf-8")) for f in files}
     modules = {rel: module_of(nbs / rel, cfg.lib_name) for rel in pages}
     documented = {f"{module.replace(HERE, modules[rel] or '')}.{name}" for rel, name, module in settle_members(pages)}
@@ -312,7 +334,8 @@ def main(dest):
     for rel, nb in pages.items():
         nb["cells"] = list(in_order(nb["cells"], lines_of(modules[rel] or "", Path(cfg.config_path))))
         new = convert(nb, rel.with_suffix("").as_posix(), links, modules[rel], modules[rel] not in seen)
-        if modules[rel] and modules[rel] not in seen and (text := constants(modules[rel], documented, Path(cfg.config_path))):
+        if modules[rel] and modules[rel] not in seen \
+            and (text := constants(modules[rel], documented, Path(cfg.config_path))):
             new["cells"].append(dict(cell_type="markdown", metadata={}, id="constants", source=text))
         seen.add(modules[rel])
         if rel.as_posix() == "index.ipynb": new["cells"].append(contents(nbs, [p.as_posix() for p in pages]))

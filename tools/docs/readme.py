@@ -18,7 +18,8 @@ def output(o, name, i):
     if "text/markdown" in data: return data["text/markdown"].strip()
     if "text/html" in data: return re.sub(r"\n\s*\n", "\n", data["text/html"].strip())
     if "image/png" in data or "image/svg+xml" in data:
-        raise SystemExit(f"{name}: a README cannot hold the picture of cell {i}: save it under nbs/images/ and show it in text")
+        raise SystemExit(f"{name}: a README cannot hold the picture of cell {i}: "
+                         f"save it under nbs/images/ and show it in text")
     return fenced(data.get("text/plain", ""))
 
 
@@ -40,7 +41,8 @@ def main():
         elif c["cell_type"] == "markdown":
             if src.startswith("<!-- WARNING"): continue
             src = re.sub(r"^:{3,}\s*\{\s*\.callout-(\w+)[^}]*\}\s*\n(.*?)\n:{3,}\s*$",
-                         lambda m: f"> [!{m[1].upper()}]\n" + "\n".join(f"> {l}".rstrip() for l in m[2].splitlines()), src, flags=re.M | re.S)
+                         lambda m: f"> [!{m[1].upper()}]\n" + "\n".join(f"> {l}".rstrip() for l in m[2].splitlines()),
+                         src, flags=re.M | re.S)
             src = src.replace(base, f"{doc}/")                                     # links that nbdev made
             src = re.sub(r"\]\((?!\w+:|#|/)([\w./-]+)\.ipynb", rf"]({doc}/\1.html", src)   # links between notebooks
             src = re.sub(r"\]\((?!\w+:|#|/)(images/[^)\s]+)", rf"]({nbs}/\1", src)         # pictures
