@@ -10,7 +10,7 @@ Times are process CPU unless a line says wall; each figure is the median of seve
 floor. Every answer that is timed is checked for being right. Nothing here fails on a clock: the table says what holds.
 """
 import argparse, gc, hashlib, itertools, json, os, random, shutil, statistics, subprocess, sys
-import tempfile, threading, time
+import tempfile, time
 from pathlib import Path
 
 import msgspec
