@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 from fastcore.basics import patch
-from ..core import Conflict, Damaged, Invalid, NotFound, Unavailable, private_folder
+from ..core import Conflict, Damaged, Invalid, NotFound, Unavailable, private_folder, WrongKey
 try: import fcntl
 except ImportError: fcntl = None # Windows: sweep while nobody uploads
 from ..crypto import Source
@@ -57,8 +57,8 @@ class Files:
                     if self.blobs.size(sealed.ref) is None:
                         raise Unavailable(f'file {digest} was swept away while it was uploaded; upload it again')
                     self.store.add_file(digest, sealed.ref, sealed.key, sealed.size)
-            except BaseException:
-                self.blobs.remove(sealed.ref)
+            except BaseException: # an interrupt may come when it is remembered already
+                if (self.store.file(digest) or ('',))[0] != sealed.ref: self.blobs.remove(sealed.ref)
                 raise
 
     def open(self, sha256:str)->Iterator[bytes]:
@@ -69,6 +69,8 @@ class Files:
         try: return open_sealed(self.blobs, ref, key, digest)
         except NotFound: raise Damaged(f'the content of file {digest} is missing from {self.path}; '
                                        'restore it from a backup') from None
+        except WrongKey: # the key stands in the database, so it is right and the header is not
+            raise Damaged(f'the content of file {digest} is damaged; restore it from a backup') from None
 
 # %% ../../nbs/engine/files.ipynb #d1df32a5
 @patch

@@ -7,7 +7,7 @@ __all__ = ['OPERATOR', 'WORDS', 'EDGE_ROW', 'HEAD', 'ITEM', 'BARE_EDGES', 'COLUM
            'ENDS', 'COMPARE', 'STRUCTURAL', 'RARE', 'TERM', 'decode', 'UNBINDABLE', 'BEYOND', 'SAFE_TEXT', 'ROWS',
            'MAX_DEPTH', 'SIDES', 'CATCH_UP', 'split_key', 'as_list', 'unmarked', 'expression', 'after_prefix', 'Filter',
            'check_value', 'filter_of', 'Plan', 'shape_of', 'order_of', 'whole', 'match_of', 'Finder', 'index_name',
-           'sound', 'MissingIndex', 'needle', 'run_parts', 'edge_options', 'words']
+           'sound', 'needle', 'run_parts', 'edge_options', 'words']
 
 # %% ../../nbs/engine/query.ipynb #32f3cbbd
 import os, re, threading, time
@@ -381,13 +381,23 @@ def add_index(self:Finder, type:int, name:str):
 @patch
 def search_json(self:Finder, query:dict)->str:
     "The answer to `query` as JSON text: an array of items"
+    try: return self.find_json(query)
+    except PodError as e: self.forgive(e)
+    return self.find_json(query)
+
+@patch
+def forgive(self:Finder, error:PodError):
+    "Forget all plans if another process has dropped the index that one of them names; raise any other error"
+    if 'no such index' not in error.message: raise error
+    self.planned_for = None
+
+@patch
+def find_json(self:Finder, query:dict)->str:
+    "`search_json`, as long as nobody drops an index"
     plan = self.plan(query)
     if plan.rank: self.catch_up()
     if plan.types == []: return '[]'
-    if plan.whole:
-        try: text = self.answer(plan, query)
-        except MissingIndex: return self.search_json(query)
-        return f'[{unmarked(text, self.store.read)}]'
+    if plan.whole: return f'[{unmarked(self.answer(plan, query), self.store.read)}]'
     start = time.perf_counter()
     with self.rows(plan, query) as (db, rows):
         text = unmarked(','.join(self.decorate(db, rows, query)), lambda: nullcontext(db))
@@ -405,9 +415,6 @@ def sound(db, rows:Any)->Any:
     if db.execute('pragma cipher_status').fetchone() != ('1',): raise Damaged(LOST)
     return rows
 
-class MissingIndex(Exception):
-    "Another process dropped the index that a plan names; the plan is forgotten by now"
-
 @patch
 def answer(self:Finder, plan:Plan, query:dict)->str:
     "The items of `plan`, joined by commas"
@@ -415,10 +422,6 @@ def answer(self:Finder, plan:Plan, query:dict)->str:
         if not plan.rank: return self.store.one(plan.whole, plan.params(query))[0] or ''
         with self.store.read() as db: return sound(db, db.execute(plan.whole, plan.params(query)).fetchone())[0] or ''
     except UNBINDABLE: raise Invalid(BEYOND) from None
-    except PodError as e:
-        if 'no such index' not in str(e): raise
-    self.planned_for = None
-    raise MissingIndex
 
 # %% ../../nbs/engine/query.ipynb #8e69bafb
 SAFE_TEXT = re.compile(r'[A-Za-z0-9 _.,:;@+()-]*')
@@ -696,7 +699,15 @@ def facets(
 def tally(self:Finder, query:dict, what:str, tail:str, *more)->list[tuple]:
     "Rows of a statement over the items that `query` finds, whose order and limits don't count"
     ignored = ('_limit', '_offset', '_sort', '_sortOrder', '_snippet', *SIDES)
+    if not isinstance(query, dict): raise Invalid(f'a search needs an object, not {shown(query)}')
     query = {k: v for k, v in query.items() if k not in ignored}
+    try: return self.rows_of(query, what, tail, more)
+    except PodError as e: self.forgive(e)
+    return self.rows_of(query, what, tail, more)
+
+@patch
+def rows_of(self:Finder, query:dict, what:str, tail:str, more:tuple)->list[tuple]:
+    "`tally`, as long as nobody drops an index"
     plan = self.plan(query)
     if plan.rank: self.catch_up()
     try:

@@ -119,9 +119,8 @@ def edge_id(n:int)->str:
 
 def edge_number(id:str)->int|None:
     "The row number in the id of an edge; None for another id"
-    if len(id) != 32 or not id.startswith(EDGE_PREFIX): return None
-    try: return int(id[16:], 16)
-    except ValueError: return None
+    if len(id) != 32 or not id.startswith(EDGE_PREFIX) or not set(id) <= set('0123456789abcdef'): return None
+    return n if (n := int(id[16:], 16)) < 2**62 else None # no Pod gets that far, and SQLite can't count much further
 
 # %% ../../nbs/engine/store.ipynb #1703ed28
 class Store:
@@ -513,11 +512,12 @@ def purge(self:Store, ids:Iterable[str])->int:
 
 @patch
 def delete_all(self:Store):
-    "Remove everything, and the schema with it, but for what a new Pod holds"
-    for table in ('edges', 'fts_dirty', 'items', 'files', 'names', 'types'): self.main.execute(f'delete from {table}')
+    """Remove everything, and the schema with it, but for what a new Pod holds. The numbers of types and edge names
+    stay: other processes remember them"""
+    for table in ('edges', 'fts_dirty', 'items', 'files'): self.main.execute(f'delete from {table}')
     self.main.execute("insert into fts(fts) values ('delete-all')")
     self.main.execute("update meta set value=0 where name='fts'")
-    self.types, self.type_names, self.names, self.schema = {}, {}, {}, Schema()
+    self.schema = Schema()
     self.insert_built_in()
     self.bump_schema()
 
@@ -585,10 +585,13 @@ def rekey(self:Store, key:str):
         if mode != ('delete',):
             raise Unavailable(f'the Pod at {self.path} is open in another program; close it there to change the key')
         self.main.execute('pragma locking_mode=exclusive').fetchall()
-        self.main.reset_key(new)
-        self.close()
-        self._key = cipher_key(key, salt_of(self.path))
-        self.open()
+        try:
+            self.main.reset_key(new)
+            self._key = new
+        finally: # also when it failed: with the key that holds now
+            self.let_go()
+            if self._key is new: self._key = cipher_key(key, salt_of(self.path))
+            self.open()
 
 # %% ../../nbs/engine/store.ipynb #4722fc14
 @patch
