@@ -61,16 +61,18 @@ class Files:
                 if (self.store.file(digest) or ('',))[0] != sealed.ref: self.blobs.remove(sealed.ref)
                 raise
 
-    def open(self, sha256:str)->Iterator[bytes]:
-        "The content in parts; `NotFound` at once, `Damaged` at the latest before the last part"
-        found = self.store.file(digest := check_sha256(sha256))
-        if found is None: raise NotFound(f'Item with sha256={digest} not found, or it has no content yet')
-        ref, key, _ = found
-        try: return open_sealed(self.blobs, ref, key, digest)
-        except NotFound: raise Damaged(f'the content of file {digest} is missing from {self.path}; '
-                                       'restore it from a backup') from None
-        except WrongKey: # the key stands in the database, so it is right and the header is not
-            raise Damaged(f'the content of file {digest} is damaged; restore it from a backup') from None
+# %% ../../nbs/engine/files.ipynb #4e62d848
+@patch
+def open(self:Files, sha256:str)->Iterator[bytes]:
+    "The content in parts; `NotFound` at once, `Damaged` at the latest before the last part"
+    found = self.store.file(digest := check_sha256(sha256))
+    if found is None: raise NotFound(f'Item with sha256={digest} not found, or it has no content yet')
+    ref, key, _ = found
+    try: return open_sealed(self.blobs, ref, key, digest)
+    except NotFound: raise Damaged(f'the content of file {digest} is missing from {self.path}; '
+                                   'restore it from a backup') from None
+    except WrongKey: # the key stands in the database, so it is right and the header is not
+        raise Damaged(f'the content of file {digest} is damaged; restore it from a backup') from None
 
 # %% ../../nbs/engine/files.ipynb #d1df32a5
 @patch

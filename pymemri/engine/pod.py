@@ -266,7 +266,8 @@ def purge(self:Pod, asked:dict)->dict:
     `delete_all`"""
     if not isinstance(asked, dict) or not asked:
         raise Invalid('purge needs `ids` or a query; to remove everything there is `delete_all`')
-    if not isinstance(asked.get('ids', []), list): raise Invalid(f'purge needs a list of ids, not {shown(asked["ids"])}')
+    if not isinstance(asked.get('ids', []), list):
+        raise Invalid(f'purge needs a list of ids, not {shown(asked["ids"])}')
     with self.store.write():
         ids = asked['ids'] if set(asked) == {'ids'} else [i['id'] for i in self.search(asked)]
         n = self.store.purge([check_id(i) for i in ids])
