@@ -148,7 +148,7 @@ OPTIONS = (
     Option('plugins-docker-network', '', 'POD_PLUGINS_DOCKER_NETWORK', 'NAME', 'network of plugins in Docker'),
     Option('plugins-public-domain', '', 'PLUGINS_PUBLIC_DOMAIN', 'DOMAIN', 'what plugins in Kubernetes are a '
            'sub-domain of'),
-    Option('use-kubernetes', '', 'POD_USE_KUBERNETES', 'BOOL', 'start plugins with kubectl, not with docker', read_flag),
+    Option('use-kubernetes', '', 'POD_USE_KUBERNETES', 'BOOL', 'start plugins by kubectl, not by docker', read_flag),
     Option('insecure-plugin-script', '', 'POD_INSECURE_PLUGIN_SCRIPT', 'IMAGE=PATH', 'a program to run instead of this '
            'container image; may be repeated (in the environment: commas between)', read_scripts, True),
     Option('email-smtp-relay', '', 'EMAIL_SMTP_RELAY', 'HOST', 'server that sends the mail of plugins'),
