@@ -157,7 +157,16 @@ def edge_fields(edge:Any)->tuple[str, str, str, str|None]:
 def create_edge(self:Pod, edge:dict)->str:
     """Draw an edge from `_source` to `_target` called `_name`, and give its id. Drawn twice, it is one edge.
     `NotFound` where an end is missing"""
-    with self.store.write(): return self.store.insert_edges([edge_fields(edge)])[0]
+    with self.store.write(): return self.draw([edge])[0]
+
+@patch
+def draw(
+    self:Pod,
+    edges:list[dict],
+    again:bool=False, # Draw an edge that stands already a second time
+)->list[str]: # Their ids
+    "Draw edges, inside a write"
+    return self.store.insert_edges([edge_fields(e) for e in edges], again)
 
 @patch
 def delete_edge(self:Pod, edge:dict)->dict:
@@ -175,15 +184,21 @@ def undraw(self:Pod, edges:list[dict]):
         if not found or '_edge' not in found[0]: raise NotFound(f'there is no edge {id}')
         self.store.delete_edge(id)
 
+# %% ../../nbs/engine/pod.ipynb #0f5ccae0
 @patch
-def get_edges(self:Pod, asked:dict)->list[dict]:
-    """The edges of `asked['item']` in one `direction`, each with its `name` and the `item` at the other end (its id
-    only, unless `expandItems`)"""
+def edges_json(self:Pod, asked:dict)->str:
+    "What `get_edges` gives, as JSON text"
     for n, kind in (('item', str), ('direction', str), ('expandItems', bool)):
         if n not in check_object(asked): raise Invalid(f'JSON deserialization error payload: missing field `{n}`')
         if not isinstance(asked[n], kind):
             raise Invalid(f'JSON deserialization error payload.{n}: invalid type: {shown(asked[n])}')
-    return msgspec.json.decode(self.find.edges_json(asked['item'], asked['direction'], asked['expandItems']))
+    return self.find.edges_json(asked['item'], asked['direction'], asked['expandItems'], bool(asked.get('_memri')))
+
+@patch
+def get_edges(self:Pod, asked:dict)->list[dict]:
+    """The edges of `asked['item']` in one `direction`, each with its `name` and the `item` at the other end (its id
+    only, unless `expandItems`)"""
+    return decode(self.edges_json(asked))
 
 # %% ../../nbs/engine/pod.ipynb #82f6ecbf
 BULK = ('createItems', 'updateItems', 'deleteItems', 'createEdges', 'deleteEdges', 'search')
@@ -200,7 +215,7 @@ def bulk(self:Pod, actions:dict)->dict:
         out = dict(createItems=self.create(actions.get('createItems', [])))
         self.change(actions.get('updateItems', []))
         for id in actions.get('deleteItems', []): self.store.update(Change(check_id(id), '{}', None, True))
-        out['createEdges'] = self.store.insert_edges([edge_fields(e) for e in actions.get('createEdges', [])])
+        out['createEdges'] = self.draw(actions.get('createEdges', []))
         self.undraw(actions.get('deleteEdges', []))
         out['search'] = [self.search(q) for q in actions.get('search', [])]
     return out
@@ -286,6 +301,19 @@ def send_email(self:Pod, mail:dict)->dict:
     "An embedded Pod has no mail server; a Pod server may have one"
     raise PodError(501, 'this Pod runs inside your program and has no mail server; '
                         'a Pod server with SMTP settings can send mail')
+
+# %% ../../nbs/engine/pod.ipynb #c94ecb14
+@patch
+def settings(self:Pod)->dict:
+    "What the owner has decided for this Pod, by name"
+    return self.store.settings()
+
+@patch
+def change_settings(self:Pod, changes:dict)->dict:
+    "Decide otherwise: `{'fullAccessPlugins': True}`; all settings as they are now. `Invalid` for one there is not"
+    with self.store.write():
+        for name, value in check_object(changes).items(): self.store.set(name, value)
+    return self.settings()
 
 # %% ../../nbs/engine/pod.ipynb #765ecab0
 @patch

@@ -23,7 +23,7 @@ from .store import EDGE, EDGE_PREFIX, Store, edge_number, telling
 
 # %% ../../nbs/engine/query.ipynb #4eab8635
 OPERATOR = re.compile(r'(.*?)\s*(==|!=|<=|>=|\^=|\*=|<|>|\bin)?')
-WORDS = ('ids', '_text', '_snippet', '_sort', '_sortOrder', '_limit', '_offset', '_after', '_ties', '_edgeItems',
+WORDS = ('ids', '_text', '_snippet', '_sort', '_sortOrder', '_limit', '_offset', '_after', '_memri',
          '[[edges]]', '~[[edges]]')
 
 def split_key(key:str)->tuple[str, str]:
@@ -141,7 +141,7 @@ class Plan(msgspec.Struct):
         "All conditions as one"
         return ' and '.join(self.where) or 'true'
 
-STRUCTURAL = ('type', 'deleted', '_sort', '_sortOrder', '_edgeItems')
+STRUCTURAL = ('type', 'deleted', '_sort', '_sortOrder', '_memri')
 RARE = frozenset(STRUCTURAL[1:])
 
 def shape_of(query:dict)->tuple:
@@ -266,7 +266,7 @@ def make_plan(self:Finder, query:dict)->Plan:
         elif key.startswith('_') or key in WORDS:
             if key not in WORDS: raise Invalid(f'{key} is no word of a search{nearest(key, WORDS)}')
         else: self.plan_filter(plan, filter_of(schema, key, v))
-    if query.get('_edgeItems') and plan.types is None and not plan.rank:
+    if query.get('_memri') and plan.types is None and not plan.rank:
         plan.source = f'(select {ALL} from items union all {BARE_EDGES}) i'
     if '_sort' in query or '_sortOrder' in query or not plan.order: plan.order = order_of(schema, query)
     self.choose(plan, query)
@@ -464,7 +464,7 @@ def readers(self:Finder, stack:ExitStack, plan:Plan, query:dict)->tuple[list, li
     "Connections that see one state, and the dates between their parts; none where one connection does as well"
     cores, none = os.cpu_count() or 1, ([], [])
     if plan.probe is None or len(plan.types or []) != 1 or cores < 2: return none
-    if any(k in query for k in ('_sort', '_after', '_ties')): return none
+    if any(k in query for k in ('_sort', '_after', '_memri')): return none
     with self.store.still() as db:
         if db is None or (dates := self.parts(db, plan.types[0])) is None: return none
         return [stack.enter_context(self.reader()) for _ in range(min(cores, len(dates)))], dates
@@ -538,7 +538,7 @@ def rows(self:Finder, plan:Plan, query:dict):
                     yield readers[0], self.scan(readers, dates, plan, query)
                     return
                 db = stack.enter_context(self.store.read(snapshot=True))
-                if '_ties' in query: yield db, self.with_ties(db, plan, query)
+                if query.get('_memri'): yield db, self.with_ties(db, plan, query)
                 else: yield db, [(n, r) for r, n in sound(db, db.execute(plan.quick, plan.params(query)).fetchall())]
             except UNBINDABLE: raise Invalid(BEYOND) from None
 
@@ -551,7 +551,7 @@ def with_ties(self:Finder, db, plan:Plan, query:dict)->list[tuple[int, str]]:
     if limit == 0: return []
     where, desc = plan.condition(), query.get('_sortOrder') == 'Desc'
     if limit is not None:
-        base = {k: v for k, v in query.items() if k in ('type', 'deleted', '_edgeItems', '_sortOrder')
+        base = {k: v for k, v in query.items() if k in ('type', 'deleted', '_memri', '_sortOrder')
                 or split_key(k)[0] in ('id', 'dateServerModified')}
         first = self.make_plan(base)
         sql = f'''select i.dateServerModified from {first.source} where {first.condition()}
@@ -563,7 +563,7 @@ def with_ties(self:Finder, db, plan:Plan, query:dict)->list[tuple[int, str]]:
     return db.execute(f'select i.n, {ITEM} from {plan.source} where {where} order by {plan.order}', params).fetchall()
 
 # %% ../../nbs/engine/query.ipynb #840e5911
-ROWS = ('_ties', '_snippet', '[[edges]]', '~[[edges]]')
+ROWS = ('_memri', '_snippet', '[[edges]]', '~[[edges]]')
 MAX_DEPTH = 8
 SIDES = {'[[edges]]': ('source', 'target'), '~[[edges]]': ('target', 'source')}
 
@@ -608,30 +608,38 @@ def edges_of(self:Finder, db, key:str, numbers:list[int], names:list[str]|None, 
 @patch
 def decorate(self:Finder, db, rows:list[tuple[int, str]], query:dict)->list[str]:
     "The texts of `rows` with what `query` wants added: edges, snippets"
-    texts = [t for _, t in rows]
+    texts, memri = [t for _, t in rows], bool(query.get('_memri'))
     if query.get('_snippet'):
         found = self.snippets([MARK.sub('', t) for t in texts], match_of(query.get('_text')))
         texts = [f'{t[:-1]},"_snippet":{s}}}' for t, s in zip(texts, found)]
     for key in SIDES:
         if query.get(key) is None: continue
         edges = self.edges_of(db, key, list({n for n, _ in rows if n < EDGE_ROW}), *edge_options(key, query[key]))
+        if memri: edges = {n: [MARK.sub('', t) for t in ts] for n, ts in edges.items()}
         texts = [f'{t[:-1]},"{key}":[{",".join(edges.get(n, ()))}]}}' for (n, _), t in zip(rows, texts)]
     return texts
 
 @patch
-def edges_json(self:Finder, id:str, direction:str='Outgoing', expand:bool=True)->str:
-    """The edges of one item as JSON text: an array of objects with `name` and `item`. `NotFound` if there is no such
-    item"""
+def edges_json(
+    self:Finder,
+    id:str,
+    direction:str='Outgoing', # Or `Incoming`
+    expand:bool=True,         # Give the whole item at the other end, not just its id
+    memri:bool=False,         # As Memri's Pod does: deleted edges too, and no ends of those items that are edges
+)->str: # An array of objects with `name` and `item`
+    "The edges of one item as JSON text. `NotFound` if there is no such item"
     sides = {'Outgoing': ('source', 'target'), 'Incoming': ('target', 'source')}
     if direction not in sides: raise Invalid(f'unknown variant `{direction}`, expected `Outgoing` or `Incoming`')
     here, there = sides[direction]
     item = ITEM if expand else """'{"id":"'||i.id||'"}'"""
+    live = '' if memri else 'and e.deleted=0'
     row = self.store.one(f'''
         select (select group_concat('{{"name":'||json_quote(name)||',"item":'||item||'}}', ',')
             from (select m.name, {item} item from edges e join names m on m.n=e.name join items i on i.n=e.{there}
-                where e.{here}=x.n and e.deleted=0 order by m.name, e.n)) from items x where x.id=?''', (id,))
+                where e.{here}=x.n {live} order by m.name, e.n)) from items x where x.id=?''', (id,))
     if row is None and self.get_json(id) is None: raise NotFound(f'Cannot find item id {id}')
-    return f'[{unmarked(row and row[0] or "", self.store.read)}]'
+    found = row and row[0] or ''
+    return f'[{unmarked(MARK.sub("", found) if memri else found, self.store.read)}]'
 
 # %% ../../nbs/engine/query.ipynb #a3137d7d
 CATCH_UP = 20_000 # items in one transaction, so that writers get their turn

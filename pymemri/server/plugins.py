@@ -42,8 +42,8 @@ def plugin_environment(
     address:str, # Where the Pod is
 )->dict[str, str]:
     "The five variables that a plugin gets"
-    return {'POD_FULL_ADDRESS': address, 'POD_TARGET_ITEM': compact(target), 'POD_PLUGINRUN_ID': run, 'POD_OWNER': owner,
-            'POD_AUTH_JSON': compact({'data': auth})}
+    return {'POD_FULL_ADDRESS': address, 'POD_TARGET_ITEM': compact(target), 'POD_PLUGINRUN_ID': run,
+            'POD_OWNER': owner, 'POD_AUTH_JSON': compact({'data': auth})}
 
 # %% ../../nbs/server/plugins.ipynb #99b37c7c
 def bare(text:str)->str:
@@ -94,7 +94,8 @@ class Starter:
         "Fail if there is no program that could run `image`"
         program = self.program(image)
         if shutil.which(program): return
-        raise failed(program, run, errno.EACCES if os.path.dirname(program) and os.path.exists(program) else errno.ENOENT)
+        there = os.path.dirname(program) and os.path.exists(program)
+        raise failed(program, run, errno.EACCES if there else errno.ENOENT)
 
     def command(self, image:str, env:Mapping[str, str])->list[str]:
         "The words that run `image`, which is to get the variables `env`"

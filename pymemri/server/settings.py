@@ -104,10 +104,12 @@ def read_owners(text:str)->frozenset[str]|None:
 
 def read_scripts(texts:list[str])->dict[str, str]:
     "`image=path`, each split at its first `=`"
-    pairs = [t.partition('=')[::2] for t in texts]
-    for image, path in pairs:
-        if not image or not path: raise Invalid(f'{f"{image}={path}"!r} should be image=path')
-    return dict(pairs)
+    scripts:dict[str, str] = {}
+    for text in texts:
+        image, _, path = text.partition('=')
+        if not image or not path: raise Invalid(f'{text!r} should be image=path')
+        scripts[image] = path
+    return scripts
 
 # %% ../../nbs/server/settings.ipynb #e7c39feb
 class Option(NamedTuple):
