@@ -10,8 +10,8 @@ __all__ = ['READS', 'WRITES', 'V3_ONLY', 'OTHERS', 'Auth', 'ITEM', 'CHANGES', 'E
            'ClientAuth', 'Box', 'PluginAuth', 'unfit', 'unexpected', 'check_word', 'Twice', 'check_shape',
            'no_constant', 'whole_number', 'real_number', 'object_of', 'depth_of', 'strict_json', 'auth_of', 'read_auth',
            'path_auth', 'check_key', 'read_slowly', 'old_envelope', 'Envelope', 'Bulk', 'head_of', 'read_quickly',
-           'read_body', 'failure', 'Memri', 'undefined', 'as_json', 'worded', 'again', 'check_record', 'check_change',
-           'check_hex', 'Hashing', 'upload_file', 'has_file', 'get_file']
+           'read_body', 'failure', 'Memri', 'undefined', 'as_json', 'cut', 'worded', 'again', 'check_record',
+           'check_change', 'check_hex', 'Hashing', 'upload_file', 'has_file', 'get_file']
 
 # %% ../../nbs/server/memri.ipynb #90e17a2c
 import hashlib, json, math, re
@@ -352,11 +352,16 @@ to_json = msgspec.json.Encoder().encode
 # %% ../../nbs/server/memri.ipynb #bfef1586
 def undefined(name:str, v:Any)->Invalid:
     "The refusal of a property that no schema item defines"
-    return Invalid(f'Property {name} not defined in Schema (attempted to use it for json value {as_json(v)})')
+    return Invalid(f'Property {cut(name)} not defined in Schema (attempted to use it for json value {as_json(v)})')
 
 def as_json(v:Any)->str:
-    "`v` as compact JSON"
-    return json.dumps(v, ensure_ascii=False, separators=(',', ':'))
+    "`v` as compact JSON, cut after 1,000 characters"
+    if type(v) is int: v = whole_number(str(v))
+    return cut(msgspec.json.encode(v).decode())
+
+def cut(text:str)->str:
+    "`text` as a message shows it: a request may hold megabytes"
+    return text if len(text) <= 1000 else f'{text[:1000]}…'
 
 def worded(e:Invalid, props:dict)->Invalid:
     "The engine's refusal of one of `props`, in the original's words"
@@ -383,7 +388,8 @@ def create(self:Memri, items:list[dict])->list[str]:
     "Store items, and note the plugin runs among them; their ids"
     types = {i['type'] for i in items}
     if PROPERTY_SCHEMA in types: items = [again(i) for i in items]
-    if PLUGIN_RUN in types or START_PLUGIN in types and self.wire == 'v3': return [self.create_one(i) for i in items]
+    starts = PLUGIN_RUN in types or START_PLUGIN in types and self.wire == 'v3'
+    if starts or len(items) == 1: return [self.create_one(i) for i in items]
     try:
         with self.pod.store.step(): return self.pod.create(items)
     except (Invalid, Conflict): return [self.create_one(i) for i in items]
@@ -399,12 +405,11 @@ def create_one(self:Memri, item:dict)->str:
     "Store one item, checks in the order of the original; its id"
     id, type = item.get('id'), item['type']
     if id is not None and not ITEM_ID.fullmatch(id):
-        raise Invalid(f"Item id '{id}' does not satisfy the format ^{ITEM_ID.pattern}$ "
+        raise Invalid(f"Item id '{cut(id)}' does not satisfy the format ^{ITEM_ID.pattern}$ "
                       '(6 to 36 letters, digits, underscores and dashes)')
     if type == PROPERTY_SCHEMA: check_record(item)
     if type == START_PLUGIN and self.wire == 'v3': self.know_container(item)
-    try:
-        with self.pod.store.step(): made, = self.pod.create([item])
+    try: made, = self.pod.create([item])
     except Invalid as e:
         if 'cannot override' in e.message: raise Invalid(e.message.partition(' (asked for by')[0]) from None
         taken = id is not None and self.pod.get_item(id)
@@ -471,7 +476,7 @@ def check_change(changes:dict):
     for name in changes:
         if name in DROPPED: continue
         if not CHANGEABLE.fullmatch(name):
-            raise Invalid(f'Property name {name} does not satisfy the format ^{CHANGEABLE.pattern}$')
+            raise Invalid(f'Property name {cut(name)} does not satisfy the format ^{CHANGEABLE.pattern}$')
         if name.lower() in BLOCKED: raise Invalid(f'Blocklisted item property {name}')
 
 # %% ../../nbs/server/memri.ipynb #ab0e5f58
@@ -539,8 +544,8 @@ def find(self:Memri, query:dict)->str:
         try: return self.expanded(base | {f'{name}==': v for name, v in props.items()})
         except Invalid:
             if not props: raise
-    if 'id' in base or base.get('_limit') != 0: base['_limit'] = min(base.get('_limit', 1), 1)
-    if self.pod.search({k: v for k, v in base.items() if 'edges' not in k}):
+    base = {k: v for k, v in base.items() if 'edges' not in k} | {'_limit': min(base.get('_limit', 1), 1)}
+    if self.pod.search_json(base) != '[]':
         for name, v in props.items(): self.check_filter(name, v)
     return '[]'
 
