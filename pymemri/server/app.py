@@ -37,7 +37,7 @@ class Ask:
     "A request: what was asked, and how to get its body"
     __slots__ = ('method', 'parts', 'headers', 'receive', 'started', 'wire', 'owner', 'op')
     def __init__(self, scope:dict, receive:Callable[[], Awaitable[dict]]):
-        path = (scope.get('raw_path') or scope['path'].encode('latin-1', 'replace')).partition(b'?')[0].decode('latin-1')
+        path = scope['raw_path'].partition(b'?')[0].decode('latin-1')
         if path.endswith('/') and path != '/': path = path[:-1]
         self.method, self.parts, self.receive = scope['method'], path[1:].split('/'), receive
         self.headers:dict[bytes, bytes] = dict(scope['headers'])
@@ -650,7 +650,8 @@ async def start_created(self:App, owner:str, held:Held, out:Any, grant:Grant):
 @patch
 async def special(self:App, ask:Ask, held:Held, pod:Pod|Guard, asked:Any, grant:Grant)->Answer:
     "The operations of our wire that are not just the Pod's"
-    if ask.op == 'create_plugin_auth': return Answer(as_json(await self.run(self.box_for, ask.owner, pod, grant, asked)))
+    if ask.op == 'create_plugin_auth':
+        return Answer(as_json(await self.run(self.box_for, ask.owner, pod, grant, asked)))
     if ask.op == 'backup': return await self.download(held, lambda: (archive(pod), None))
     if ask.op == 'send_email': return await self.mail(pod, asked)
     sha256 = text_at(asked, 'sha256')
