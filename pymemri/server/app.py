@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'CODES', 'MAX_JSON', 'MAX_FILE', 'PATIENCE', 'GONE', 'PIECE', 'WAITING', 'WIRES',
-           'PREFLIGHT', 'OPS', 'OPERATIONS', 'SPECIAL', 'BODY', 'NO_AUTH', 'PACK_FROM', 'Ask', 'Answer', 'missed',
-           'code_of', 'told', 'told_as_memri', 'read_all', 'unzip', 'Pipe', 'App', 'closing', 'Operation', 'bare',
-           'plain', 'get_item', 'text_at', 'Body', 'auth_of', 'auth_in', 'not_allowed', 'decoded', 'as_json', 'pack',
-           'sized', 'Spout', 'archive']
+           'HEADERS', 'PREFLIGHT', 'OPS', 'OPERATIONS', 'SPECIAL', 'BODY', 'NO_AUTH', 'PACK_FROM', 'Ask', 'Answer',
+           'missed', 'code_of', 'told', 'told_as_memri', 'read_all', 'unzip', 'Pipe', 'App', 'preflight', 'closing',
+           'Operation', 'bare', 'plain', 'get_item', 'text_at', 'Body', 'auth_of', 'auth_in', 'not_allowed',
+           'check_declared', 'decoded', 'as_json', 'pack', 'sized', 'Spout', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
 import asyncio, base64, hashlib, queue, tarfile, tempfile, threading, time, traceback, zlib
@@ -92,7 +92,7 @@ def code_of(e:PodError)->str:
 def told(e:PodError, code:str='')->Answer:
     "An error as `/v5` answers it"
     code = code or code_of(e)
-    headers = [*JSON, (b'pod-error', code.encode())]
+    headers = [*JSON, (b'pod-error', code.encode()), (b'access-control-expose-headers', b'Pod-Error')]
     if e.status == 401: headers.append((b'www-authenticate', b'Pod'))
     return Answer(msgspec.json.encode(dict(error=dict(code=code, message=e.message))), e.status, headers)
 
@@ -244,16 +244,21 @@ async def answer(self:App, ask:Ask)->Answer:
     error.message = error.message.replace(self.home, '…') # where the server keeps things is nobody's business
     return told(error) if ask.wire == 'v5' else told_as_memri(error)
 
+HEADERS = b'Origin, X-Requested-With, Content-Type, Accept'
 PREFLIGHT = [CORS, (b'access-control-allow-methods', b'HEAD, GET, POST, PUT'),
-             (b'access-control-allow-headers', b'Origin, X-Requested-With, Content-Type, Accept'),
              (b'access-control-max-age', b'300'), (b'vary', b'origin')]
+
+def preflight(ours:bool)->Answer:
+    "What a browser wants to know before it lets a page of another origin ask; `ours` has more headers"
+    more = b', Authorization, Content-Encoding' if ours else b''
+    return Answer(b'', 200, [*PREFLIGHT, (b'access-control-allow-headers', HEADERS + more)])
 
 @patch
 async def route(self:App, ask:Ask)->Answer:
     "Bring a request to who can answer it"
     parts, method = ask.parts, ask.method
     if self.settings.shared_server: return await self.only_create(ask)
-    if method == 'OPTIONS' and b'origin' in ask.headers: return Answer(b'', 200, PREFLIGHT)
+    if method == 'OPTIONS' and b'origin' in ask.headers: return preflight(parts[0] == 'v5')
     if parts[0] == 'v5' and 'v5' in self.wires: return await self.ours(ask)
     if parts == ['version'] and method == 'GET':
         ask.op = 'version'
@@ -475,15 +480,23 @@ async def our_call(self:App, ask:Ask, held:Held, pod:Pod|Guard, payload:bytes, g
         self.metrics.refused.inc()
         raise Forbidden(f'{ask.op} is for the owner of the Pod, with its key')
     asked = payload if ask.op == 'bulk' else decoded(payload)
+    runs = ask.op in ('create_item', 'bulk') and b'"PluginRun"' in payload
+    if runs: check_declared(decoded(payload))
     if op is None: return await self.special(ask, held, pod, asked, grant)
     if op.how == 'quick' or ask.op == 'search' and grant.permissions is None and pod.find.is_quick(asked):
         out = op.run(pod, asked)
     elif op.how == 'write': out = await asyncio.wrap_future(self.pods.write(held, partial(op.run, pod, asked)))
     else: out = await self.run(op.run, pod, asked)
     if ask.op == 'rekey': self.pods.forget(held)
-    if ask.op in ('create_item', 'bulk') and b'"PluginRun"' in payload:
-        await self.start_created(ask.owner, held, out, grant)
+    if runs: await self.start_created(ask.owner, held, out, grant)
     return await self.packed(ask, Answer(as_json(out)))
+
+def check_declared(payload:Any):
+    "`Invalid` if a plugin run among new items declares permissions that make no sense"
+    items = payload.get('createItems', [payload]) if isinstance(payload, dict) else []
+    for item in items if isinstance(items, list) else []:
+        declared = item.get('permissions') if isinstance(item, dict) and item.get('type') == 'PluginRun' else None
+        if isinstance(declared, str): Permissions.parse(declared)
 
 def decoded(payload:bytes)->Any:
     "A payload from JSON, or `Invalid`"
