@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from .. import __version__
 from ..core import Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, now_ms
 from ..engine.auth import Boxes, Grant, Permissions, from_hex
-from ..engine.guard import Guard
+from ..engine.guard import Guard, guarded
 from ..engine.pod import Pod
 from pymemri.server.memri import (
     READS, Auth, ClientAuth, Memri, check_key, failure, get_file, operations, path_auth, read_auth, read_body,
@@ -302,18 +302,9 @@ def grant_of(self:App, ask:Ask, auth:Auth)->Grant:
 async def enter(self:App, ask:Ask, auth:Auth)->tuple[Held, Pod|Guard, Grant]:
     "The Pod of an owner, taken (so it has to be released), as the sender may see it"
     grant = self.grant_of(ask, auth)
+    grant.check(self.clock())
     held = self.pods.take(self.pods.name(ask.owner, grant.key)) or await self.run(self.pods.open, ask.owner, grant.key)
-    if grant.permissions is None: return held, held.pod, grant
-    try:
-        grant.check(self.clock())
-        seen = msgspec.json.encode([grant.permissions, grant.run])
-        if seen not in held.guards:
-            if len(held.guards) >= 64: held.guards.clear()
-            held.guards[seen] = Guard(held.pod, grant)
-        return held, held.guards[seen], grant
-    except BaseException:
-        self.pods.release(held)
-        raise
+    return held, guarded(held.pod, grant), grant
 
 # %% ../../nbs/server/app.ipynb #5dcea17f
 OPS = {wire: operations(wire) for wire in ('v3', 'v4')}
