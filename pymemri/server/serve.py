@@ -7,7 +7,7 @@ __all__ = ['IDLE', 'url_of', 'listen', 'ask', 'neighbour', 'not_free', 'check_tl
            'answer', 'greeting', 'serve', 'Served']
 
 # %% ../../nbs/server/serve.ipynb #f394b7a3
-import asyncio, errno, http.client, json, os, signal, socket, ssl, threading
+import asyncio, errno, http.client, json, logging, os, signal, socket, ssl, threading
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -120,7 +120,13 @@ def new_loop()->asyncio.AbstractEventLoop:
 
 def answer(server:PodServer, sock:socket.socket):
     "Answer whoever connects to `sock`, until `server.should_exit`"
-    with asyncio.Runner(loop_factory=new_loop) as runner: runner.run(server.serve(sockets=[sock]))
+    def unasked(record:logging.LogRecord)->bool: # uvicorn takes a request that we cut off for a mistake
+        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+    log = logging.getLogger('uvicorn.error')
+    log.addFilter(unasked)
+    try:
+        with asyncio.Runner(loop_factory=new_loop) as runner: runner.run(server.serve(sockets=[sock]))
+    finally: log.removeFilter(unasked)
 
 # %% ../../nbs/server/serve.ipynb #b1dfcaef
 def greeting(settings:Settings)->str:
