@@ -77,7 +77,7 @@ def declared():
     ini = configparser.ConfigParser(delimiters=['='])
     ini.read(root / 'settings.ini', encoding='utf-8')
     names = {re.match(r'[\w-]+', r)[0] for r in ini['DEFAULT']['requirements'].split()}
-    return {{'pillow': 'PIL'}.get(n, n.replace('-', '_')) for n in names}
+    return {{'pillow': 'PIL', 'pynacl': 'nacl'}.get(n, n.replace('-', '_')) for n in names}
 
 
 OPTIONAL = {'pillow_heif', 'IPython', 'skimage'}  # used when they are there; only inside functions
