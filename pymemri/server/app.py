@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'CODES', 'MAX_JSON', 'MAX_FILE', 'PATIENCE', 'GONE', 'PIECE', 'WAITING', 'WIRES',
-           'PREFLIGHT', 'OPERATIONS', 'SPECIAL', 'BODY', 'NO_AUTH', 'PACK_FROM', 'Ask', 'Answer', 'missed', 'code_of',
-           'told', 'told_as_memri', 'read_all', 'unzip', 'Pipe', 'App', 'closing', 'Operation', 'bare', 'plain',
-           'get_item', 'text_at', 'Body', 'auth_of', 'auth_in', 'not_allowed', 'decoded', 'as_json', 'pack', 'Spout',
-           'archive']
+           'PREFLIGHT', 'OPS', 'OPERATIONS', 'SPECIAL', 'BODY', 'NO_AUTH', 'PACK_FROM', 'Ask', 'Answer', 'missed',
+           'code_of', 'told', 'told_as_memri', 'read_all', 'unzip', 'Pipe', 'App', 'closing', 'Operation', 'bare',
+           'plain', 'get_item', 'text_at', 'Body', 'auth_of', 'auth_in', 'not_allowed', 'decoded', 'as_json', 'pack',
+           'sized', 'Spout', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
 import asyncio, base64, hashlib, queue, tarfile, tempfile, threading, time, traceback, zlib
@@ -22,7 +22,9 @@ from ..core import Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable
 from ..engine.auth import Boxes, Grant, Permissions, from_hex
 from ..engine.guard import Guard
 from ..engine.pod import Pod
-from .memri import READS, WRITES, ClientAuth, Memri, PluginAuth, check_key, failure, read_auth, read_body
+from pymemri.server.memri import (
+    READS, Auth, ClientAuth, Memri, check_key, failure, get_file, operations, path_auth, read_auth, read_body,
+    upload_file)
 from .mail import send
 from .openapi import OPENAPI
 from .plugins import Starter
@@ -279,7 +281,7 @@ def check_owner(self:App, owner:str):
     raise Forbidden('Unexpected owner')
 
 @patch
-def grant_of(self:App, ask:Ask, auth:ClientAuth|PluginAuth)->Grant:
+def grant_of(self:App, ask:Ask, auth:Auth)->Grant:
     "What the sender of a request may do with which key"
     try:
         if isinstance(auth, ClientAuth): grant = Grant(auth.databaseKey)
@@ -292,7 +294,7 @@ def grant_of(self:App, ask:Ask, auth:ClientAuth|PluginAuth)->Grant:
     raise error
 
 @patch
-async def enter(self:App, ask:Ask, auth:ClientAuth|PluginAuth)->tuple[Held, Pod|Guard, Grant]:
+async def enter(self:App, ask:Ask, auth:Auth)->tuple[Held, Pod|Guard, Grant]:
     "The Pod of an owner, taken (so it has to be released), as the sender may see it"
     grant = self.grant_of(ask, auth)
     held = self.pods.take(self.pods.name(ask.owner, grant.key)) or await self.run(self.pods.open, ask.owner, grant.key)
@@ -309,18 +311,18 @@ async def enter(self:App, ask:Ask, auth:ClientAuth|PluginAuth)->tuple[Held, Pod|
         raise
 
 # %% ../../nbs/server/app.ipynb #5dcea17f
+OPS = {wire: operations(wire) for wire in ('v3', 'v4')}
+
 @patch
 async def memri(self:App, ask:Ask)->Answer:
     "A request in Memri's wire"
     wire, owner, op, *rest = ask.parts
-    known = len(rest) == 2 if op in ('upload_file', 'upload_file_b') else not rest and (
-        op in READS or op in WRITES or op in ('get_file', 'send_email')
-        or wire == 'v3' and op in ('bulk_action', 'get_all_items'))
+    known = len(rest) == 2 if op in ('upload_file', 'upload_file_b') else not rest and op in OPS[wire]
     large = op in ('upload_file', 'upload_file_b', 'get_file')
     if not known or ask.length is None or ask.length > (MAX_FILE if large else MAX_JSON): return closing(missed())
     ask.wire, ask.owner, ask.op = wire, owner, op
     if rest: return await self.memri_upload(ask, *rest)
-    auth, payload = read_body(await read_all(ask), wire)
+    auth, payload = read_body(await read_all(ask), op, wire)
     if isinstance(auth, ClientAuth): check_key(auth.databaseKey)
     held, pod, grant = await self.enter(ask, auth)
     try: return await self.memri_call(ask, held, Memri(pod, wire, self.starter), payload, grant)
@@ -332,13 +334,13 @@ def closing(answer:Answer)->Answer:
     return answer
 
 @patch
-async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:msgspec.Raw, grant:Grant)->Answer:
+async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:Any, grant:Grant)->Answer:
     "Run one operation of Memri's wire"
     op = ask.op
     if op == 'get_item': return Answer(memri.call(op, payload))
-    if op == 'send_email': return await self.mail(memri.pod, msgspec.json.decode(memri.call(op, payload)))
-    if op == 'get_file': return await self.download(held, partial(memri.open_file, payload))
-    if op in READS or op == 'get_all_items': return Answer(await self.run(memri.call, op, payload))
+    if op == 'send_email': return await self.mail(memri.pod, payload)
+    if op == 'get_file': return await self.download(held, partial(sized, held, get_file, memri.pod, payload['sha256']))
+    if op in READS: return Answer(await self.run(memri.call, op, payload))
     out = await asyncio.wrap_future(self.pods.write(held, partial(memri.call, op, payload)))
     for run in memri.runs: await self.start(ask.owner, held, run, grant)
     return Answer(out)
@@ -397,7 +399,7 @@ NO_AUTH = ('who asks? A body needs `auth`, {"type":"ClientAuth","databaseKey":â€
 
 def auth_of(
     said:bytes|msgspec.Raw, # JSON, or nothing
-)->ClientAuth|PluginAuth:
+)->Auth:
     "Who asks, or a `PodError` with status 401 that repeats nothing of it"
     if not bytes(said): raise PodError(401, NO_AUTH)
     try: return read_auth(bytes(said).decode())
@@ -412,7 +414,7 @@ def auth_in(header:bytes)->bytes:
     except ValueError: raise PodError(401, 'the header Authorization is not base64url of JSON') from None
 
 @patch
-async def body_of(self:App, ask:Ask)->tuple[ClientAuth|PluginAuth, bytes]:
+async def body_of(self:App, ask:Ask)->tuple[Auth, bytes]:
     "Who asks, and the payload, still as JSON"
     encoding = ask.headers.get(b'content-encoding', b'identity').lower()
     if encoding not in (b'identity', b'gzip'):
@@ -523,13 +525,10 @@ async def upload(self:App, ask:Ask, store:Callable[[Iterator[bytes]], Any])->Any
 async def memri_upload(self:App, ask:Ask, key:str, sha256:str)->Answer:
     "A file in Memri's wire: the key, or who asks as JSON, is in the path"
     if ask.op == 'upload_file': auth = ClientAuth(databaseKey=key)
-    else:
-        try: auth = read_auth(unquote(key, errors='strict'))
-        except UnicodeDecodeError as e:
-            raise Invalid(f'Failed to decode UTF-8 authorization JSON, invalid utf-8 sequence: {e.reason}') from None
+    else: auth = path_auth(key)
     if isinstance(auth, ClientAuth): check_key(auth.databaseKey)
     held, pod, _ = await self.enter(ask, auth)
-    try: return Answer(await self.upload(ask, partial(Memri(pod, ask.wire, self.starter).upload, sha256)))
+    try: return Answer(await self.upload(ask, partial(upload_file, pod, sha256)))
     finally: self.pods.release(held)
 
 @patch
@@ -559,6 +558,11 @@ async def download(self:App, held:Held, open:Callable[[], tuple[Iterator[bytes],
         finally: self.pods.release(held)
     headers = BYTES if size is None else [*BYTES, (b'content-length', str(size).encode())]
     return Answer(first, 200, headers, rest())
+
+# %% ../../nbs/server/app.ipynb #f6bac4b1
+def sized(held:Held, get:Callable[[Pod|Guard, str], Iterator[bytes]], pod:Pod|Guard, sha256:str)->tuple:
+    "The pieces that `get` gives, and how many bytes they are together"
+    return get(pod, sha256), held.pod.files.size(sha256)
 
 # %% ../../nbs/server/app.ipynb #704e152a
 class Spout:
@@ -650,7 +654,7 @@ async def special(self:App, ask:Ask, held:Held, pod:Pod|Guard, asked:Any, grant:
     if ask.op == 'backup': return await self.download(held, lambda: (archive(pod), None))
     if ask.op == 'send_email': return await self.mail(pod, asked)
     sha256 = text_at(asked, 'sha256')
-    return await self.download(held, lambda: (pod.open_file({'sha256': sha256}), held.pod.files.size(sha256)))
+    return await self.download(held, partial(sized, held, lambda pod, s: pod.open_file({'sha256': s}), pod, sha256))
 
 @patch
 async def mail(self:App, pod:Pod|Guard, asked:dict)->Answer:

@@ -11,7 +11,7 @@ __all__ = ['READS', 'WRITES', 'V3_ONLY', 'OTHERS', 'Auth', 'ITEM', 'CHANGES', 'E
            'no_constant', 'whole_number', 'real_number', 'object_of', 'depth_of', 'strict_json', 'auth_of', 'read_auth',
            'path_auth', 'check_key', 'read_slowly', 'old_envelope', 'Envelope', 'Bulk', 'head_of', 'read_quickly',
            'read_body', 'failure', 'Memri', 'undefined', 'as_json', 'cut', 'worded', 'again', 'check_record',
-           'check_change', 'check_hex', 'Hashing', 'has_file']
+           'check_change', 'check_hex', 'Hashing', 'upload_file', 'has_file', 'get_file']
 
 # %% ../../nbs/server/memri.ipynb #90e17a2c
 import hashlib, json, math, re
@@ -26,14 +26,14 @@ from ..engine.schema import BIG, ITEM_ID, KINDS, NAME, PROPERTY_SCHEMA
 from ..engine.store import edge_number
 
 # %% ../../nbs/server/memri.ipynb #9369b657
-READS = frozenset({'get_item', 'get_edges', 'search'})
-WRITES = frozenset({'create_item', 'update_item', 'delete_item', 'create_edge', 'bulk'})
+READS = frozenset({'get_item', 'get_edges', 'search', 'get_all_items'})
+WRITES = frozenset({'create_item', 'update_item', 'delete_item', 'create_edge', 'bulk', 'bulk_action'})
 V3_ONLY = {'get_all_items': 'search', 'bulk_action': 'bulk'} # and what they are called now
 OTHERS = frozenset({'get_file', 'send_email'})
 
 def operations(wire:str)->frozenset[str]:
     "What may be asked for with a JSON body on wire `v3` or `v4`"
-    return READS | WRITES | OTHERS | (V3_ONLY.keys() if wire == 'v3' else frozenset())
+    return (READS | WRITES | OTHERS) - (frozenset() if wire == 'v3' else V3_ONLY.keys())
 
 # %% ../../nbs/server/memri.ipynb #4be6ae70
 class ClientAuth(Struct, tag=True, tag_field='type'):
@@ -296,8 +296,8 @@ def read_quickly(body:bytes, op:str)->tuple[Auth, Any]|None:
 
 def read_body(
     body:bytes,
-    wire:str, # `v3` or `v4`
-    op:str,   # One of `operations(wire)`
+    op:str,           # One of `operations(wire)`
+    wire:str='v4',
 )->tuple[Auth, Any]: # Who asks, and the payload for `Memri.call`
     "Read and check a request; `Invalid` with the text that clients know"
     try:
@@ -332,12 +332,12 @@ class Memri:
         self.runs:list[dict] = [] # PluginRun items that this request created
     def call(
         self,
-        op:str,      # Any but `get_file`
+        op:str,      # One of `READS` or `WRITES`
         payload:Any, # As `read_body` gives it
     )->bytes: # JSON
         "Carry out `op`"
         op = V3_ONLY.get(op, op)
-        if op not in WRITES: return getattr(self, op)(payload)
+        if op in READS: return getattr(self, op)(payload)
         with self.pod.store.write(): return getattr(self, op)(payload)
     def get_item(self, id:str)->bytes:
         "The item in a list, or an empty list; deleted or not"
@@ -346,9 +346,6 @@ class Memri:
         "Mark an item as deleted"
         self.pod.change([{'id': id, 'deleted': True}])
         return b'{}'
-    def send_email(self, mail:dict)->bytes:
-        "The mail itself: sending it is the server's part"
-        return to_json({name: mail[name] for name in PAYLOADS['send_email']})
 
 to_json = msgspec.json.Encoder().encode
 
@@ -606,11 +603,10 @@ class Hashing:
         return self.hash.hexdigest()
 
 # %% ../../nbs/server/memri.ipynb #96931b5b
-@patch
-def upload(self:Memri, sha256:str, data:bytes|Iterable[bytes])->bytes:
+def upload_file(pod:Pod, sha256:str, data:bytes|Iterable[bytes])->bytes:
     "Keep the content of the items that name it"
     check_hex(sha256)
-    pod, data = self.pod, Hashing(data)
+    data = Hashing(data)
     def check():
         if (found := data.digest()) != sha256.lower():
             raise Invalid(f'Expected file sha256 hash differs from calculated {found}')
@@ -638,13 +634,8 @@ def has_file(pod:Pod, sha256:str)->bool:
 # %% ../../nbs/server/memri.ipynb #4f7b088e
 NO_FILE = 'Failed to read data from target file, No such file or directory (os error 2)'
 
-@patch
-def open_file(
-    self:Memri,
-    asked:dict, # With a `sha256`
-)->tuple[Iterator[bytes], int]: # Parts of the content, and how many bytes they have together
-    "Read a file. What can go wrong goes wrong at once, unless the file is damaged"
-    pod, sha256 = self.pod, asked['sha256']
+def get_file(pod:Pod, sha256:str)->Iterator[bytes]:
+    "The content in parts; what can go wrong goes wrong at once, unless the file is damaged"
     if len(sha256) != 64 or not HEX.issuperset(sha256): raise PodError(500, NO_FILE)
     try: parts = pod.open_file({'sha256': sha256})
     except NotFound: raise PodError(500, NO_FILE) from None
@@ -652,7 +643,7 @@ def open_file(
     if not named: raise NotFound(f'Item with sha256={sha256} not found')
     if (marks := next((m for m in named if None not in m), None)) is None:
         raise PodError(500, f'Item with sha256={sha256} has no key and nonce')
-    ref, key, size = pod.store.file(sha256.lower())
+    ref, key, _ = pod.store.file(sha256.lower())
     if marks != (key, ref.partition('-')[2][:48]):
         raise PodError(500, 'Error in symmetric encryption cypher, aead::Error')
-    return parts, size
+    return parts
