@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'CODES', 'MAX_JSON', 'MAX_FILE', 'PATIENCE', 'GONE', 'PIECE', 'WAITING', 'WIRES',
-           'PREFLIGHT', 'OPS', 'OPERATIONS', 'SPECIAL', 'BODY', 'NO_AUTH', 'PACK_FROM', 'Ask', 'Answer', 'missed',
-           'code_of', 'told', 'told_as_memri', 'read_all', 'unzip', 'Pipe', 'App', 'closing', 'Operation', 'bare',
-           'plain', 'get_item', 'text_at', 'Body', 'auth_of', 'auth_in', 'not_allowed', 'decoded', 'as_json', 'pack',
-           'sized', 'Spout', 'archive']
+           'HEADERS', 'PREFLIGHT', 'OPS', 'OPERATIONS', 'SPECIAL', 'BODY', 'NO_AUTH', 'PACK_FROM', 'Ask', 'Answer',
+           'missed', 'code_of', 'told', 'told_as_memri', 'read_all', 'unzip', 'Pipe', 'App', 'preflight', 'closing',
+           'Operation', 'bare', 'plain', 'get_item', 'text_at', 'Body', 'auth_of', 'auth_in', 'not_allowed',
+           'check_declared', 'decoded', 'as_json', 'pack', 'sized', 'Spout', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
 import asyncio, base64, hashlib, queue, tarfile, tempfile, threading, time, traceback, zlib
@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from .. import __version__
 from ..core import Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, now_ms
 from ..engine.auth import Boxes, Grant, Permissions, from_hex
-from ..engine.guard import Guard
+from ..engine.guard import Guard, guarded
 from ..engine.pod import Pod
 from pymemri.server.memri import (
     READS, Auth, ClientAuth, Memri, check_key, failure, get_file, operations, path_auth, read_auth, read_body,
@@ -37,7 +37,7 @@ class Ask:
     "A request: what was asked, and how to get its body"
     __slots__ = ('method', 'parts', 'headers', 'receive', 'started', 'wire', 'owner', 'op')
     def __init__(self, scope:dict, receive:Callable[[], Awaitable[dict]]):
-        path = (scope.get('raw_path') or scope['path'].encode('latin-1', 'replace')).partition(b'?')[0].decode('latin-1')
+        path = scope['raw_path'].partition(b'?')[0].decode('latin-1')
         if path.endswith('/') and path != '/': path = path[:-1]
         self.method, self.parts, self.receive = scope['method'], path[1:].split('/'), receive
         self.headers:dict[bytes, bytes] = dict(scope['headers'])
@@ -92,7 +92,7 @@ def code_of(e:PodError)->str:
 def told(e:PodError, code:str='')->Answer:
     "An error as `/v5` answers it"
     code = code or code_of(e)
-    headers = [*JSON, (b'pod-error', code.encode())]
+    headers = [*JSON, (b'pod-error', code.encode()), (b'access-control-expose-headers', b'Pod-Error')]
     if e.status == 401: headers.append((b'www-authenticate', b'Pod'))
     return Answer(msgspec.json.encode(dict(error=dict(code=code, message=e.message))), e.status, headers)
 
@@ -244,16 +244,21 @@ async def answer(self:App, ask:Ask)->Answer:
     error.message = error.message.replace(self.home, '…') # where the server keeps things is nobody's business
     return told(error) if ask.wire == 'v5' else told_as_memri(error)
 
+HEADERS = b'Origin, X-Requested-With, Content-Type, Accept'
 PREFLIGHT = [CORS, (b'access-control-allow-methods', b'HEAD, GET, POST, PUT'),
-             (b'access-control-allow-headers', b'Origin, X-Requested-With, Content-Type, Accept'),
              (b'access-control-max-age', b'300'), (b'vary', b'origin')]
+
+def preflight(ours:bool)->Answer:
+    "What a browser wants to know before it lets a page of another origin ask; `ours` has more headers"
+    more = b', Authorization, Content-Encoding' if ours else b''
+    return Answer(b'', 200, [*PREFLIGHT, (b'access-control-allow-headers', HEADERS + more)])
 
 @patch
 async def route(self:App, ask:Ask)->Answer:
     "Bring a request to who can answer it"
     parts, method = ask.parts, ask.method
     if self.settings.shared_server: return await self.only_create(ask)
-    if method == 'OPTIONS' and b'origin' in ask.headers: return Answer(b'', 200, PREFLIGHT)
+    if method == 'OPTIONS' and b'origin' in ask.headers: return preflight(parts[0] == 'v5')
     if parts[0] == 'v5' and 'v5' in self.wires: return await self.ours(ask)
     if parts == ['version'] and method == 'GET':
         ask.op = 'version'
@@ -297,18 +302,9 @@ def grant_of(self:App, ask:Ask, auth:Auth)->Grant:
 async def enter(self:App, ask:Ask, auth:Auth)->tuple[Held, Pod|Guard, Grant]:
     "The Pod of an owner, taken (so it has to be released), as the sender may see it"
     grant = self.grant_of(ask, auth)
+    grant.check(self.clock())
     held = self.pods.take(self.pods.name(ask.owner, grant.key)) or await self.run(self.pods.open, ask.owner, grant.key)
-    if grant.permissions is None: return held, held.pod, grant
-    try:
-        grant.check(self.clock())
-        seen = msgspec.json.encode([grant.permissions, grant.run])
-        if seen not in held.guards:
-            if len(held.guards) >= 64: held.guards.clear()
-            held.guards[seen] = Guard(held.pod, grant)
-        return held, held.guards[seen], grant
-    except BaseException:
-        self.pods.release(held)
-        raise
+    return held, guarded(held.pod, grant), grant
 
 # %% ../../nbs/server/app.ipynb #5dcea17f
 OPS = {wire: operations(wire) for wire in ('v3', 'v4')}
@@ -475,15 +471,23 @@ async def our_call(self:App, ask:Ask, held:Held, pod:Pod|Guard, payload:bytes, g
         self.metrics.refused.inc()
         raise Forbidden(f'{ask.op} is for the owner of the Pod, with its key')
     asked = payload if ask.op == 'bulk' else decoded(payload)
+    runs = ask.op in ('create_item', 'bulk') and b'"PluginRun"' in payload
+    if runs: check_declared(decoded(payload))
     if op is None: return await self.special(ask, held, pod, asked, grant)
     if op.how == 'quick' or ask.op == 'search' and grant.permissions is None and pod.find.is_quick(asked):
         out = op.run(pod, asked)
     elif op.how == 'write': out = await asyncio.wrap_future(self.pods.write(held, partial(op.run, pod, asked)))
     else: out = await self.run(op.run, pod, asked)
     if ask.op == 'rekey': self.pods.forget(held)
-    if ask.op in ('create_item', 'bulk') and b'"PluginRun"' in payload:
-        await self.start_created(ask.owner, held, out, grant)
+    if runs: await self.start_created(ask.owner, held, out, grant)
     return await self.packed(ask, Answer(as_json(out)))
+
+def check_declared(payload:Any):
+    "`Invalid` if a plugin run among new items declares permissions that make no sense"
+    items = payload.get('createItems', [payload]) if isinstance(payload, dict) else []
+    for item in items if isinstance(items, list) else []:
+        declared = item.get('permissions') if isinstance(item, dict) and item.get('type') == 'PluginRun' else None
+        if isinstance(declared, str): Permissions.parse(declared)
 
 def decoded(payload:bytes)->Any:
     "A payload from JSON, or `Invalid`"
@@ -650,7 +654,8 @@ async def start_created(self:App, owner:str, held:Held, out:Any, grant:Grant):
 @patch
 async def special(self:App, ask:Ask, held:Held, pod:Pod|Guard, asked:Any, grant:Grant)->Answer:
     "The operations of our wire that are not just the Pod's"
-    if ask.op == 'create_plugin_auth': return Answer(as_json(await self.run(self.box_for, ask.owner, pod, grant, asked)))
+    if ask.op == 'create_plugin_auth':
+        return Answer(as_json(await self.run(self.box_for, ask.owner, pod, grant, asked)))
     if ask.op == 'backup': return await self.download(held, lambda: (archive(pod), None))
     if ask.op == 'send_email': return await self.mail(pod, asked)
     sha256 = text_at(asked, 'sha256')
