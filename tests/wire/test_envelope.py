@@ -93,7 +93,7 @@ def test_128_levels_and_no_more(pod):
     ('create_item', '{"type":"T","deleted":null}', 'payload.deleted: invalid type: null, expected a boolean'),
     ('create_item', '{"type":"T","deleted":0}', 'payload.deleted'), ('create_item', '{"type":"T","deleted":"false"}', 'payload.deleted'),
     *[('create_item', f'{{"type":"T","{d}":{v}}}', f'payload.{d}') for d in ('dateCreated', 'dateModified', 'rowid')
-      for v in ('1.5', '1.0', '1e3', '-0', '-0.0', '"1"', 'true', '[]', '9223372036854775808', '-9223372036854775809', '1e999')],
+      for v in ('1.5', '1.0', '1e3', '-0', '-0.0', '"1"', 'true', '[]', '9223372036854775808', '-9223372036854775809')],
     ('update_item', '{}', 'missing field `id`'), ('update_item', '{"id":null}', 'payload.id'), ('update_item', '{"id":5}', 'payload.id'),
     ('update_item', '[]', 'payload'), ('update_item', '{"id":"a","id":"a"}', 'duplicate field `id`'),
     ('create_edge', '{}', 'missing field `_source`'), ('create_edge', '{"_source":"a","_target":"b"}', 'missing field `_name`'),
