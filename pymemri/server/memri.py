@@ -640,7 +640,9 @@ def get_file(pod:Pod, sha256:str)->Iterator[bytes]:
     try: parts = pod.open_file({'sha256': sha256})
     except NotFound: raise PodError(500, NO_FILE) from None
     named = [(i.get('key'), i.get('nonce')) for i in pod.search({'sha256==': sha256})]
-    if not named: raise NotFound(f'Item with sha256={sha256} not found')
+    if not named: # it is here under a name that is spelled in another way, or that no item has any more
+        other = sha256 != sha256.lower() or pod.search({'sha256==': sha256.upper(), '_limit': 1})
+        raise PodError(500, NO_FILE) if other else NotFound(f'Item with sha256={sha256} not found')
     if (marks := next((m for m in named if None not in m), None)) is None:
         raise PodError(500, f'Item with sha256={sha256} has no key and nonce')
     ref, key, _ = pod.store.file(sha256.lower())
