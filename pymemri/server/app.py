@@ -644,7 +644,7 @@ async def start(self:App, owner:str, held:Held, run:dict, grant:Grant):
     "Start the plugin of a run that was stored"
     given = await self.run(self.granted, held.pod, grant.key, run)
     target = await self.run(held.pod.get_item, run['targetItemId'])
-    await self.run(self.starter.start, owner, run, target[0], {'data': self.boxes.seal(owner, given)})
+    await self.run(self.starter.start, owner, run, target[0], self.boxes.seal(owner, given))
     self.log.say('plugin started', image=run['containerImage'], run=run['id'])
 
 @patch

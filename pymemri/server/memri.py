@@ -226,7 +226,7 @@ def read_slowly(body:bytes, op:str, wire:str)->tuple[Auth, Any]:
     found = {}
     for name in [n for n in v if n in ('auth', 'payload')]: # the first that is wrong, in their order
         if name == 'auth': found[name] = auth_of(v[name], name)
-        else: check_shape(PAYLOADS[op], found.setdefault(name, v[name]), name)
+        else: check_shape(PAYLOADS[V3_ONLY.get(op, op)], found.setdefault(name, v[name]), name)
     for name in ('auth', 'payload'):
         if name not in found: raise unfit('', f'missing field `{name}`')
     return found['auth'], found['payload']
@@ -303,7 +303,7 @@ def read_body(
     try:
         if (plain := read_quickly(body, op)) is not None: return plain
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError): pass
-    return read_slowly(body, V3_ONLY.get(op, op) if op != 'get_all_items' else op, wire)
+    return read_slowly(body, op, wire)
 
 # %% ../../nbs/server/memri.ipynb #14d070ac
 STATUSES = frozenset({400, 403, 404, 409, 500})

@@ -77,7 +77,7 @@ def test_bounds_of_the_date(cars):
 
 @pytest.mark.parametrize('name, v, text', [
     ('doors', 2, 'Property doors not defined in Schema (attempted to use it for json value 2)'), ('doors', 'x', 'Property doors not defined in Schema (attempted to use it for json value "x")'),
-    ('Wheels', 4, 'Property Wheels not defined in Schema'), ('wheels ', 4, 'Property wheels  not defined in Schema'), (' wheels', 4, 'not defined in Schema'), ('', 4, 'Property  not defined in Schema'),
+    ('Wheels', 4, 'Property Wheels not defined in Schema'), ('wheels ', 4, 'Property wheels  not defined in Schema'), (' wheels', 4, 'Property  wheels not defined in Schema'), ('', 4, 'Property  not defined in Schema'),
     *[(f'wheels{op}', 2, f'Property wheels{op} not defined in Schema') for op in ('>=', '<=', '>', '<', '==', '!=', '=', '^=', '*=', ' in', ' >=', '~')],
     *[(n, 1, f'Property {n} not defined in Schema') for n in ('rowid', '_type', '_text', '_sort', '_offset', '_after', '_memri', '_snippet', 'ids', '_rank', '_source', '_edge', '_item', 'edges', '[[Edges]]',
                                                               '[[friend]]', 'dateServerModified>', 'dateServerModified<=', 'dateCreated>=', 'dateModified<', 'deleted==', 'id==', 'type!=', 'limit', '_Limit')],
