@@ -15,7 +15,7 @@ from pymemri.pod.client import Dog, PodClient
 from pymemri.pod.db import Priority, SyncConflict
 from pymemri.pod.keys import read_pod_key, store_keys, store_keys_cli
 
-from loopback import Loopback
+from serving import Server
 
 KEYS = dict(database_key='d1' * 32, owner_key='0e' * 32)
 ROOT = Path(pymemri.__file__).parent.parent
@@ -29,7 +29,7 @@ def make(request, tmp_path):
         where = dict(url=server.url) if server else dict(home=tmp_path)
         made.append(PodClient(**{**where, **KEYS, 'quiet': True, **kw}))
         return made[-1]
-    server = Loopback(tmp_path) if request.param == 'http' else None
+    server = Server(tmp_path) if request.param == 'http' else None
     client.server = server
     if server: server.__enter__()
     yield client
@@ -619,7 +619,7 @@ def test_short_keys_are_regular(make, tmp_path):
 # ---- addresses ----
 
 def test_address_from_the_environment_is_read_at_construction(tmp_path, monkeypatch):
-    with Loopback(tmp_path) as server:
+    with Server(tmp_path) as server:
         monkeypatch.setenv('POD_ADDRESS', server.url)
         with PodClient(**KEYS, quiet=True) as c: assert repr(c).startswith(f'PodClient({server.url}, owner 0e0e0e…')
         monkeypatch.setenv('POD_ADDRESS', 'http://127.0.0.1:1')
@@ -662,7 +662,7 @@ def test_a_server_that_never_answers_or_has_a_strange_certificate(tmp_path):
     pem.write_bytes(secret + cert.public_bytes(serialization.Encoding.PEM))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
-    with Loopback(tmp_path) as server:
+    with Server(tmp_path) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         with pytest.raises(Unavailable, match='not trusted'):
             PodClient(url=server.url.replace('http:', 'https:').replace('127.0.0.1', 'localhost'), **KEYS)
@@ -670,7 +670,7 @@ def test_a_server_that_never_answers_or_has_a_strange_certificate(tmp_path):
 
 
 def test_a_pod_that_dies_and_comes_back(tmp_path):
-    with Loopback(tmp_path) as server:
+    with Server(tmp_path) as server:
         client, port = PodClient(url=server.url, **KEYS, quiet=True), server.server_port
         client.create(Dog('x', id='dog-0001'))
     client.api.road.connections.close()
@@ -680,7 +680,7 @@ def test_a_pod_that_dies_and_comes_back(tmp_path):
 
 
 def test_a_pod_that_speaks_only_v4(tmp_path):
-    with Loopback(tmp_path, wires=('v4',)) as server, PodClient(url=server.url, **KEYS, quiet=True) as c:
+    with Server(tmp_path, wires=('v4',)) as server, PodClient(url=server.url, **KEYS, quiet=True) as c:
         dogs = [Dog(f'd{i}', i, id=f'dog-{i:04}') for i in range(5)]
         assert c.bulk_action(dogs) and c.get('dog-0001') is dogs[1]
         assert [d.id for d in c.search({'ids': ['dog-0003', 'dog-0001']})] == ['dog-0003', 'dog-0001']

@@ -20,7 +20,7 @@ from pymemri.data.item import Edge, Edges, Item
 from pymemri.pod.client import Dog, PodClient
 from pymemri.pod.keys import store_keys_cli
 
-from loopback import Loopback
+from serving import Server
 
 HEX = '[0-9a-f]{32}'
 
@@ -30,7 +30,7 @@ def road(request, tmp_path):
     "Where the Pod is: nothing to say for one in this process"
     if request.param == 'embedded': yield {}
     else:
-        with Loopback(tmp_path) as server: yield dict(url=server.url)
+        with Server(tmp_path) as server: yield dict(url=server.url)
 
 
 @pytest.fixture
