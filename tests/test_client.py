@@ -639,7 +639,7 @@ def test_nobody_there_is_an_error_that_names_the_way_out():
     with pytest.raises(Invalid, match='http://localhost:3030'): PodClient(url='localhost:3030')
 
 
-def test_a_server_that_never_answers_or_has_a_strange_certificate(tmp_path):
+def test_a_server_that_never_answers_or_has_a_strange_certificate(tmp_path, monkeypatch):
     from pymemri.pod.api import PodAPI
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
@@ -662,16 +662,22 @@ def test_a_server_that_never_answers_or_has_a_strange_certificate(tmp_path):
     pem.write_bytes(secret + cert.public_bytes(serialization.Encoding.PEM))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
-    with Server(tmp_path) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        with pytest.raises(Unavailable, match='not trusted'):
-            PodClient(url=server.url.replace('http:', 'https:').replace('127.0.0.1', 'localhost'), **KEYS)
+    with Server(tmp_path, tls=True, tls_pub_crt=str(pem), tls_priv_key=str(pem)) as server:
+        url = server.url.replace('127.0.0.1', 'localhost')
+        with pytest.raises(Unavailable, match='not trusted'): PodClient(url=url, **KEYS)
+        with pytest.raises(Unavailable, match='HTTP|connection broke'): PodClient(url=url.replace('https', 'http'), **KEYS)
         assert server.seen == []
+        monkeypatch.setenv('SSL_CERT_FILE', str(pem))
+        with PodClient(url=url, **KEYS, quiet=True) as c:
+            assert c.create(Dog('x', id='dog-0001')) and c.count({'type': 'Dog'}) == 1
+            assert len(c.api.road.connections.idle) == 1 and c.api.road.connections.made == 1
+    with Server(tmp_path) as server, pytest.raises(Unavailable, match='does not speak TLS'):
+        PodClient(url=server.url.replace('http', 'https'), **KEYS)
 
 
 def test_a_pod_that_dies_and_comes_back(tmp_path):
     with Server(tmp_path) as server:
-        client, port = PodClient(url=server.url, **KEYS, quiet=True), server.server_port
+        client = PodClient(url=server.url, **KEYS, quiet=True)
         client.create(Dog('x', id='dog-0001'))
     client.api.road.connections.close()
     with pytest.raises(Unavailable): client.get('dog-0001')
@@ -694,7 +700,7 @@ def test_a_pod_that_speaks_only_v4(tmp_path):
             with pytest.raises(PodError) as e: f()
             assert e.value.status == 501
         with pytest.raises(PodError) as e: c.api.backup(tmp_path / 'b')
-        assert all(re.match('/v[45]/', p) for p in server.seen)
+        assert server.seen.count('/v5/health') == 1 and all(re.match('/v4/|/v5/health$', p) for p in server.seen)
 
 
 def test_many_threads_on_one_client(make):

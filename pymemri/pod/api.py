@@ -185,7 +185,7 @@ class Connections:
         answer:float=300, # Seconds to wait for a piece of an answer
     ):
         self.scheme, self.host, self.port, self.connect, self.answer = scheme, host, port, connect, answer
-        self.idle, self.lock, self.tls = [], threading.Lock(), None
+        self.idle, self.lock, self.tls, self.made = [], threading.Lock(), None, 0 # how many were made
     def take(self)->http.client.HTTPConnection:
         "A connection that stands"
         while True:
@@ -201,6 +201,7 @@ class Connections:
             self.tls = self.tls or ssl.create_default_context()
             conn = http.client.HTTPSConnection(self.host, self.port, context=self.tls, **kw)
         conn.connect()
+        self.made += 1
         conn.sock.settimeout(self.answer)
         return conn
     def give(self, conn:http.client.HTTPConnection):
