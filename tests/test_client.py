@@ -21,20 +21,17 @@ KEYS = dict(database_key='d1' * 32, owner_key='0e' * 32)
 ROOT = Path(pymemri.__file__).parent.parent
 
 
-@pytest.fixture(params=['embedded', 'http'])
-def make(request, tmp_path):
+@pytest.fixture
+def make(served, tmp_path):
     "Makes clients of one Pod"
     made = []
     def client(**kw):
-        where = dict(url=server.url) if server else dict(home=tmp_path)
+        where = dict(url=served.url) if served else dict(home=tmp_path)
         made.append(PodClient(**{**where, **KEYS, 'quiet': True, **kw}))
         return made[-1]
-    server = Server(tmp_path) if request.param == 'http' else None
-    client.server = server
-    if server: server.__enter__()
+    client.server = served
     yield client
     for c in made: c.close()
-    if server: server.__exit__()
 
 
 @pytest.fixture
@@ -521,11 +518,11 @@ def test_sync_pulls_erasures_and_edges_and_forgets_the_purged(make):
 
 
 @pytest.mark.parametrize('seed', range(12))
-def test_two_clients_that_change_at_random_agree_in_the_end(tmp_path, seed):
+def test_two_clients_that_change_at_random_agree_in_the_end(make, seed):
     import random
     rnd, ids = random.Random(seed), [f'person-{i}' for i in range(4)]
     props = ['firstName', 'lastName', 'displayName', 'gender']
-    a, b = [PodClient(home=tmp_path, quiet=True, **KEYS) for _ in 'ab']
+    a, b = make(), make()
     for i in ids: Person(id=i, firstName='0', lastName='0').store(a)
     a.sync()
     for i in ids: b.get(i)
@@ -550,8 +547,6 @@ def test_two_clients_that_change_at_random_agree_in_the_end(tmp_path, seed):
             for p in props: assert there.get(p) == a.local_db.get(i).__dict__[p] == b.local_db.get(i).__dict__[p]
             edges = sorted((e['name'], e['item']['id']) for e in a.api.get_edges(i))
             for c in (a, b): assert sorted((e._type, e.target.id) for e in c.local_db.get(i).get_all_edges()) == edges
-    a.close()
-    b.close()
 
 
 def test_sync_takes_a_new_photo_s_bytes_along(make):
@@ -610,10 +605,14 @@ def test_no_key_is_shown(make, caplog, capsys):
 
 
 def test_short_keys_are_regular(make, tmp_path):
-    with PodClient(database_key='key', owner_key='key', home=tmp_path / 'x', quiet=True) as c:
-        assert c.create(Dog('max')) and repr(c) == 'PodClient(embedded, owner …)' and not c.temporary
-    with PodClient(database_key='key', owner_key='key', home=tmp_path / 'x', quiet=True) as c:
-        assert [d.name for d in c.search({'type': 'Dog'})] == ['max']
+    c, where = make(database_key='key', owner_key='key'), make.server.url if make.server else 'embedded'
+    assert c.create(Dog('max')) and repr(c) == f'PodClient({where}, owner …)' and not c.temporary
+    assert [d.name for d in make(database_key='key', owner_key='key').search({'type': 'Dog'})] == ['max']
+    c.backup(tmp_path / 'copy')
+    for key in ('key', 'KEY') if make.server else ('key',):
+        with PodClient(database_key=key, owner_key='key', home=tmp_path / 'copy', quiet=True) as copy:
+            assert [d.name for d in copy.search({'type': 'Dog'})] == ['max']
+    with pytest.raises(WrongKey): PodClient(database_key='kei', owner_key='key', home=tmp_path / 'copy')
 
 
 # ---- addresses ----
