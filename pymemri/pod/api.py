@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_POD_ADDRESS', 'POD_VERSION', 'V4', 'V5', 'REPEATABLE', 'BARE', 'PLAIN', 'KINDS', 'WHY', 'PACK_FROM',
-           'MAX_BODY', 'GIVES', 'is_plain', 'scrub', 'short', 'opened', 'open_pod', 'LocalRoad', 'parse_address',
+           'MAX_BODY', 'GIVES', 'HAS', 'is_plain', 'scrub', 'short', 'opened', 'open_pod', 'LocalRoad', 'parse_address',
            'message_of', 'reply_error', 'Connections', 'why', 'Reply', 'unpacked', 'attempt', 'exchange', 'is_here',
-           'HttpRoad', 'needs_v5', 'PodAPI']
+           'HttpRoad', 'needs_v5', 'fits', 'PodAPI']
 
 # %% ../../nbs/pod/api.ipynb #05ac1835
 import base64, gzip, hashlib, http.client, io, ipaddress, json, re, select, socket, ssl, threading, time, zlib
@@ -44,7 +44,7 @@ def is_plain(
         if k in ('[[edges]]', '~[[edges]]'): return not v
         if k not in PLAIN and (k == 'ids' or not re.fullmatch(r'[A-Za-z][A-Za-z0-9_]*', k)): return False
         return isinstance(v, (str, int, float, bool))
-    return all(ok(k, v) for k, v in query.items())
+    return isinstance(query, dict) and all(ok(k, v) for k, v in query.items())
 
 # %% ../../nbs/pod/api.ipynb #8080ba94
 def scrub(
@@ -314,7 +314,7 @@ class HttpRoad:
         scheme, host, port, self.prefix = parse_address(url)
         if not owner: raise Invalid('a Pod needs an owner: a text that is not empty')
         self.address:str = f'{scheme}://{f"[{host}]" if ":" in host else host}:{port}{self.prefix}'
-        self.wire, self.v5, self.packs, self._owner, self._auth = version, None, not is_here(host), owner, auth
+        self.wire, self.v5, self.packs, self._owner, self._auth = version, None, not is_here(host), Key(owner), auth
         self.connections, self.asking = Connections(scheme, host, port, answer=timeout), threading.Lock()
     def __repr__(self): return self.address
     def close(self):
@@ -388,7 +388,9 @@ def needs_v5(
 )->bool:
     "Whether Memri's wire cannot say this"
     if op == 'search': return not is_plain(payload)
-    if op == 'bulk': return bool(payload.get('deleteEdges')) or not all(map(is_plain, payload.get('search') or ()))
+    if op == 'bulk':
+        searches = payload.get('search') or []
+        return bool(payload.get('deleteEdges')) or not isinstance(searches, list) or not all(map(is_plain, searches))
     return op not in V4 | {'get_file'}
 
 @patch
@@ -420,9 +422,17 @@ def _forgot(self:HttpRoad, reply:Reply)->bool:
     return True
 
 # %% ../../nbs/pod/api.ipynb #c3e17411
-GIVES = dict(get_item=list, get_edges=list, search=list, facets=list, integrity_check=list, create_item=(str, int),
-             create_edge=(str, int), bulk=dict, schema=dict, settings=dict, change_settings=dict, count=int, purge=dict,
-             create_plugin_auth=dict, version=dict)
+GIVES = dict(get_item=list, get_edges=list, search=list, facets=list, integrity_check=list, count=int, settings=dict,
+             change_settings=dict, create_item=(str, int), create_edge=(str, int))
+HAS = dict(bulk='createItems', schema='types', purge='purged', create_plugin_auth='data', version='cargo')
+
+def fits(
+    op:str, # An operation
+    value,  # What was answered
+)->bool:
+    "Whether an operation gives such a value. Those that just do something answer `{}`"
+    if op in GIVES: return isinstance(value, GIVES[op])
+    return isinstance(value, dict) and HAS[op] in value if op in HAS else value == {}
 
 @patch
 def _value(self:HttpRoad, reply:Reply, op:str):
@@ -430,7 +440,7 @@ def _value(self:HttpRoad, reply:Reply, op:str):
     try: value = json.loads(reply.data)
     except (ValueError, RecursionError): wrong = 'not JSON'
     else:
-        if isinstance(value, GIVES.get(op, object)): return value
+        if fits(op, value): return value
         wrong = 'not what this operation gives'
     raise PodError(502, f'what answers at {self.address} is not a Pod: its reply to `{op}` is {wrong}. '
                         'Is the address right?')
@@ -464,7 +474,7 @@ def upload(self:HttpRoad, data:BinaryIO, size:int, sha:str):
     if wire == 'v5' and self._forgot(reply) and (wire := self._wire('get_file', None)) != 'v5':
         reply = self._upload(data, size, sha, wire)
     if reply.status != 200: raise self._error(reply, 'upload_file')
-    return {}
+    return self._value(reply, 'upload_file')
 
 @patch
 def _pieces(self:HttpRoad, reply:Reply)->Iterator[bytes]:
@@ -491,7 +501,8 @@ def _checked(self:HttpRoad, reply:Reply, sha:str)->Iterator[bytes]:
     for piece in self._pieces(reply):
         digest.update(piece)
         yield piece
-    if digest.hexdigest() != sha.lower(): raise Damaged(f'the file {sha} came with other bytes than were asked for')
+    if digest.hexdigest() != sha.lower(): \
+        raise Damaged(f'{self.address}: the file {sha} came with other bytes than were asked for')
 
 # %% ../../nbs/pod/api.ipynb #1735052e
 @patch
@@ -621,8 +632,9 @@ def search(self:PodAPI, query:dict)->list[dict]:
     "The items that match; see the engine for the keys of a query"
     try: return self.road.call('search', query)
     except PodError as e:
+        if e.status != 501 or not isinstance(query, dict) or 'ids' not in query: raise
         rest = {k: v for k, v in query.items() if k != 'ids'}
-        if e.status != 501 or 'ids' not in query or not is_plain(rest): raise
+        if not is_plain(rest): raise
     singles, found = [{**rest, 'id': id} for id in query['ids']], []
     for i in range(0, len(singles), 500): found += self.bulk(search=singles[i:i + 500])['search']
     return [item for items in found for item in items]
