@@ -664,7 +664,8 @@ def test_a_server_that_never_answers_or_has_a_strange_certificate(tmp_path, monk
     with Server(tmp_path, tls=True, tls_pub_crt=str(pem), tls_priv_key=str(pem)) as server:
         url = server.url.replace('127.0.0.1', 'localhost')
         with pytest.raises(Unavailable, match='not trusted'): PodClient(url=url, **KEYS)
-        with pytest.raises(Unavailable, match='HTTP|connection broke'): PodClient(url=url.replace('https', 'http'), **KEYS)
+        with pytest.raises(Unavailable, match='HTTP|connection broke'):
+            PodClient(url=url.replace('https', 'http'), **KEYS)
         assert server.seen == []
         monkeypatch.setenv('SSL_CERT_FILE', str(pem))
         with PodClient(url=url, **KEYS, quiet=True) as c:

@@ -59,7 +59,8 @@ def settled(x, names):
 
 
 SCHEMA = [dict(type='ItemPropertySchema', itemType='Dog', propertyName=p, valueType=t)
-          for p, t in (('name', 'Text'), ('age', 'Integer'), ('weight', 'Real'), ('bites', 'Bool'), ('born', 'DateTime'))]
+          for p, t in (('name', 'Text'), ('age', 'Integer'), ('weight', 'Real'), ('bites', 'Bool'),
+                       ('born', 'DateTime'))]
 A, B = dict(type='Dog', id='dog-000a', name='A', age=1), dict(type='Dog', id='dog-000b', name='B', age=2)
 EDGE = dict(_source='dog-000a', _target='dog-000b', _name='friend')
 SHA = hashlib.sha256(b'woof').hexdigest()
@@ -67,16 +68,21 @@ CALLS = [
     lambda p: p.bulk(create_items=SCHEMA), lambda p: p.bulk(create_items=[A, B]), lambda p: p.bulk(),
     lambda p: p.create_item(A), lambda p: p.create_item({}), lambda p: p.create_item([]), lambda p: p.create_item(None),
     lambda p: p.create_item({'type': 'Dog', 'age': 'x'}), lambda p: p.create_item({'type': 'Dog', 'nope': 1}),
-    lambda p: p.create_item({'type': 'Dog', 'id': 'no good!'}), lambda p: p.create_item({'type': 'Dog', 'name': 'ä€😀\n"'}),
-    lambda p: p.create_item({'type': 'Dog', 'name': '\ud800'}), lambda p: p.create_item({'type': 'Dog', 'weight': 1e308}),
-    lambda p: p.create_item({'type': 'Dog', 'weight': float('inf')}), lambda p: p.create_item({'type': 'Dog', 'age': 2**70}),
+    lambda p: p.create_item({'type': 'Dog', 'id': 'no good!'}),
+    lambda p: p.create_item({'type': 'Dog', 'name': 'ä€😀\n"'}),
+    lambda p: p.create_item({'type': 'Dog', 'name': '\ud800'}),
+    lambda p: p.create_item({'type': 'Dog', 'weight': 1e308}),
+    lambda p: p.create_item({'type': 'Dog', 'weight': float('inf')}),
+    lambda p: p.create_item({'type': 'Dog', 'age': 2**70}),
     lambda p: p.create_item({'type': 'Dog', 'id': 'dog-000c', 'born': -1}), lambda p: p.create_item({'type': 7}),
     lambda p: p.get_item('dog-000a'), lambda p: p.get_item('none'), lambda p: p.get_item(7), lambda p: p.get_item(None),
-    lambda p: p.update_item({'id': 'dog-000a', 'age': None, 'name': 'AA'}), lambda p: p.update_item({'id': 'none', 'age': 1}),
+    lambda p: p.update_item({'id': 'dog-000a', 'age': None, 'name': 'AA'}),
+    lambda p: p.update_item({'id': 'none', 'age': 1}),
     lambda p: p.update_item({}), lambda p: p.update_item({'id': 'dog-000a', 'age': 'x'}), lambda p: p.update_item(3),
     lambda p: p.create_edge(EDGE), lambda p: p.create_edge(EDGE), lambda p: p.create_edge({**EDGE, '_target': 'none'}),
     lambda p: p.create_edge({}), lambda p: p.create_edge({**EDGE, '_name': 'no good!'}),
-    lambda p: p.get_edges('dog-000a'), lambda p: p.get_edges('dog-000b', 'Incoming', False), lambda p: p.get_edges('none'),
+    lambda p: p.get_edges('dog-000a'), lambda p: p.get_edges('dog-000b', 'Incoming', False),
+    lambda p: p.get_edges('none'),
     lambda p: p.get_edges('dog-000a', 'Sideways'), lambda p: p.bulk(create_edges=[EDGE, EDGE]),
     lambda p: p.search({'id': 'dog-000a', '[[edges]]': {}}), lambda p: p.search({'age': 2, '[[edges]]': {'depth': 2}}),
     lambda p: p.search({'type': 'Dog', '_sort': 'name'}), lambda p: p.search({'type': 'Dog', '_limit': 1}),
@@ -84,12 +90,14 @@ CALLS = [
     lambda p: p.search({'age>': 'x'}), lambda p: p.search({'_text': 'AA'}), lambda p: p.search({'age': None}),
     lambda p: p.search([]), lambda p: p.search({'_limit': -1}), lambda p: p.search({'type': 'Dog', 'deleted': False}),
     lambda p: p.bulk(search=[{'type': 'Dog'}, {'age>=': 2}]), lambda p: p.bulk(search=[{'nope': 1}]),
-    lambda p: p.bulk(create_items=[{'type': 'Dog', 'name': 'C'}, {'type': 'Dog', 'age': 'x'}]), lambda p: p.bulk(create_items=3),
+    lambda p: p.bulk(create_items=[{'type': 'Dog', 'name': 'C'}, {'type': 'Dog', 'age': 'x'}]),
+    lambda p: p.bulk(create_items=3),
     lambda p: p.count({'type': 'Dog'}), lambda p: p.count({'nope': 1}), lambda p: p.facets({'type': 'Dog'}, 'name'),
     lambda p: p.facets({}, 'nope'), lambda p: p.facets({}, limit=-1), lambda p: p.schema(),
     lambda p: p.upload_file(b'woof'), lambda p: p.create_item({'type': 'File', 'sha256': SHA, 'id': 'file-001'}),
     lambda p: p.upload_file(b'woof'), lambda p: p.upload_file(io.BytesIO(b'woof')), lambda p: p.get_file(SHA).decode(),
-    lambda p: p.get_file('0' * 64), lambda p: p.get_file('x'), lambda p: list(map(len, p.search_paginate({'type': 'Dog'}, 2))),
+    lambda p: p.get_file('0' * 64), lambda p: p.get_file('x'),
+    lambda p: list(map(len, p.search_paginate({'type': 'Dog'}, 2))),
     lambda p: p.delete_item('dog-000b'), lambda p: p.delete_item('dog-000b'), lambda p: p.delete_item('none'),
     lambda p: p.delete_edge(EDGE), lambda p: p.delete_edge(EDGE), lambda p: p.delete_edge({'id': 'none'}),
     lambda p: p.settings(), lambda p: p.change_settings({'fullAccessPlugins': True}), lambda p: p.settings(),
@@ -135,7 +143,7 @@ def test_pictures_come_in_and_are_shown_over_both_roads(make, tmp_path):
 def test_one_question_for_a_client_and_none_for_who_insists_on_v3(server):
     with PodClient(url=server.url, **KEYS, quiet=True) as c:
         for i in range(5): c.create(Dog(f'd{i}'))
-        c.search({'type': 'Dog'}), c.count(), c.upload_file
+        c.search({'type': 'Dog'}), c.count()
     assert server.seen.count('/v5/health') == 1 and all(p.startswith('/v5/') for p in server.seen)
     server.app.asked.clear()
     tutorial = PodAPI('ab', 'ab', server.url, version='v3')
@@ -156,7 +164,8 @@ def test_a_server_is_replaced_by_another_between_two_calls(tmp_path, wires):
     with Server(tmp_path, wires=wires, port=server.port) as server:
         dog.age = 2
         assert c.update_item(dog) and c.get('dog-0001').age == 2 and c.create(Dog('y'))
-        assert c.upload_file(data.data, asyncFlag=False) and c.get_file(hashlib.sha256(data.data).hexdigest()) == data.data
+        assert c.upload_file(data.data, asyncFlag=False) \
+            and c.get_file(hashlib.sha256(data.data).hexdigest()) == data.data
         assert len(c.search({'ids': ['dog-0001']})) == 1 and c.sync()
         if 'v5' in wires: assert c.count({'type': 'Dog'}) == 2
         else:
@@ -179,7 +188,7 @@ def test_what_is_long_goes_packed_to_other_machines_only(server):
     api, sent = PodAPI(*ARGS, server.url), server.app.asked
     api.bulk(create_items=SCHEMA + [dict(type='Dog', id=f'dog-{i:04}', name=f'name {i}') for i in range(300)])
     plain = api.search({'type': 'Dog', '_sort': 'name'})
-    assert not any({b'content-encoding'} & head.keys() or b'gzip' in head.get(b'accept-encoding', b'') for _, head in sent)
+    assert not any(b'content-encoding' in head or b'gzip' in head.get(b'accept-encoding', b'') for _, head in sent)
     api.road.packs, read = True, []
     import gzip
     unpack, gzip.decompress = gzip.decompress, lambda data: read.append(len(data)) or unpack(data)
@@ -232,7 +241,8 @@ def test_questions_are_asked_again_and_changes_are_not(server):
         with Proxy(server, lambda n: fate if n % 2 else 'pass') as proxy:
             api = PodAPI(*ARGS, proxy.url)
             for _ in range(5): assert api.get_item('dog-0001')[0]['age'] == 1
-            assert api.count({'type': 'Dog'}) >= 1 and api.search({'id': 'dog-0001'}) and api.schema() and api.settings()
+            assert api.count({'type': 'Dog'}) >= 1 and api.search({'id': 'dog-0001'}) and api.schema() \
+                and api.settings()
             proxy.n = 0
             before = api.count({'type': 'Dog'})
             proxy.n = 0
@@ -271,12 +281,16 @@ def once(data, close=True):
 
 
 GARBAGE = {
-    'nothing': b'', 'ssh': b'SSH-2.0-OpenSSH_9.2\r\n', 'noise': bytes(range(256)) * 9, 'half a head': b'HTTP/1.1 200 OK\r\nConte',
+    'nothing': b'', 'ssh': b'SSH-2.0-OpenSSH_9.2\r\n', 'noise': bytes(range(256)) * 9,
+    'half a head': b'HTTP/1.1 200 OK\r\nConte',
     'page': http(b'<html>Welcome</html>'), 'other service': http(b'{"hello": "world"}'), 'null': http(b'null'),
     'empty': http(b''), 'says gzip': http(b'no', '200 OK', 'Content-Encoding: gzip'), 'deep': http(b'[' * 100_000),
-    'bad length': b'HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n[]', 'many heads': b'HTTP/1.1 200 OK\r\n' + b'a: b\r\n' * 500,
-    'bad chunk': b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[]\r\n', 'gateway': http(b'<html>', '502 Bad Gateway'),
-    'moved': http(b'', '301 Moved', 'Location: http://elsewhere.example/'), 'login': http(b'<html>log in', '401 Unauthorized'),
+    'bad length': b'HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n[]',
+    'many heads': b'HTTP/1.1 200 OK\r\n' + b'a: b\r\n' * 500,
+    'bad chunk': b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[]\r\n',
+    'gateway': http(b'<html>', '502 Bad Gateway'),
+    'moved': http(b'', '301 Moved', 'Location: http://elsewhere.example/'),
+    'login': http(b'<html>log in', '401 Unauthorized'),
     'busy': http(b'', '503 Service Unavailable'), 'not found': http(b'<html>none', '404 Not Found'),
     'long line': b'HTTP/1.1 200 ' + b'x' * 99_999 + b'\r\n\r\n', 'no content': b'HTTP/1.1 204 No Content\r\n\r\n'}
 
@@ -284,11 +298,13 @@ GARBAGE = {
 @pytest.mark.parametrize('what', GARBAGE)
 def test_garbage_is_an_error_that_names_the_address(what, tmp_path):
     with Peer(once(GARBAGE[what])) as peer:
-        for call in (lambda p: p.get_item('dog-0001'), lambda p: p.create_item({'type': 'Dog'}), lambda p: p.search({'age>': 3}),
-                     lambda p: p.upload_file(b'woof'), lambda p: p.get_file(SHA), lambda p: p.pod_version, lambda p: p.rekey('ab' * 32),
+        for call in (lambda p: p.get_item('dog-0001'), lambda p: p.create_item({'type': 'Dog'}),
+                     lambda p: p.search({'age>': 3}),
+                     lambda p: p.upload_file(b'woof'), lambda p: p.get_file(SHA), lambda p: p.pod_version,
+                     lambda p: p.rekey('ab' * 32),
                      lambda p: p.backup(tmp_path / 'copy'), lambda p: p.create_plugin_auth()):
             with pytest.raises(PodError) as e: call(PodAPI(*ARGS, peer.url, timeout=2))
-            assert peer.url in calm(e.value).message or e.value.status == 301
+            assert peer.url in calm(e.value).message
         with pytest.raises(PodError): PodClient(url=peer.url, **KEYS, quiet=True)
     assert not (tmp_path / 'copy').exists()
 
@@ -304,7 +320,8 @@ def test_slow_peers_are_waited_for_and_not_for_ever():
         assert PodAPI(*ARGS, peer.url, timeout=5).get_item('x') == [] and peer.connected == 1
         begun = time.monotonic()
         with pytest.raises(Unavailable, match='in time') as e: PodAPI(*ARGS, peer.url, timeout=.1).get_item('x')
-        assert time.monotonic() - begun < 2 and peer.url in calm(e.value).message and peer.connected == 2 # not asked again
+        assert time.monotonic() - begun < 2 and peer.url in calm(e.value).message \
+            and peer.connected == 2 # not asked again
     for url in ('http://pod..example', 'http://' + 'a' * 70 + '.example', 'http://name.invalid'):
         with pytest.raises(Unavailable, match='no host of this name'): PodAPI(*ARGS, url).get_item('x')
 
@@ -393,7 +410,8 @@ def test_a_backup_that_breaks_off_leaves_nothing(server, tmp_path):
     with Proxy(server, lambda n: 'pass') as proxy: whole = PodAPI(*ARGS, proxy.url).backup(tmp_path / 'whole')
     assert whole.exists() and proxy.sizes[-1] > 60_000
     whole = PodAPI(*ARGS, server.url)
-    for cut in (1000, 60_000, proxy.sizes[-1] - 3000, proxy.sizes[-1] - 6): # the last one ends with 0, and two line ends
+    for cut in (1000, 60_000, proxy.sizes[-1] - 3000, proxy.sizes[-1] - 6): # the last one ends with 0, \
+        and two line ends
         with Proxy(server, lambda n: cut if n > 1 else 'pass') as proxy:
             with pytest.raises(Unavailable) as e: PodAPI(*ARGS, proxy.url).backup(tmp_path / 'x' / 'copy')
             assert proxy.url in calm(e.value).message and not (tmp_path / 'x').exists()
@@ -449,7 +467,8 @@ def test_a_new_key_whose_answer_is_lost_is_not_lost(server):
 
 # ---- plugins ----
 
-RIGHTS = dict(read={'Dog': ['name', 'age'], 'Photo': '*', 'File': '*'}, create={'Dog': ['name', 'bites'], 'Photo': '*', 'File': '*'},
+RIGHTS = dict(read={'Dog': ['name', 'age'], 'Photo': '*', 'File': '*'}, create={'Dog': ['name', 'bites'],
+              'Photo': '*', 'File': '*'},
               update={'Dog': ['name']}, delete=['Dog'], edges=dict(read=['file'], create=['Photo.file']),
               files=dict(read=True, write=True))
 
@@ -480,7 +499,8 @@ def test_a_plugin_s_client_has_its_rights_and_no_more(make, tmp_path):
     bob.age = 9
     for f in (lambda: plugin.update_item(bob), lambda: plugin.create(Person(firstName='Eve')), lambda: plugin.rekey(),
               lambda: plugin.create(Dog('x', weight=1.5)), lambda: plugin.backup(tmp_path / 'stolen'), plugin.settings,
-              lambda: plugin.plugin_auth(), lambda: plugin.purge(['dog-0001']), lambda: plugin.change_settings(fullAccessPlugins=True)):
+              lambda: plugin.plugin_auth(), lambda: plugin.purge(['dog-0001']),
+              lambda: plugin.change_settings(fullAccessPlugins=True)):
         with pytest.raises(Forbidden): f()
     assert not (tmp_path / 'stolen').exists()
     bare = make(auth_json={'data': box['data']}, database_key=None) # as the original gives it

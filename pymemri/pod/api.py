@@ -168,7 +168,6 @@ def reply_error(
 )->PodError:
     "The error that a reply stands for"
     text = message_of(text) or f'the Pod answered with status {status} and no reason'
-    if 300 <= status < 400: text = f'the Pod points to another address; keys are not sent there by themselves ({text})'
     if kind in KINDS: return KINDS[kind](status, text)
     if status == 500 and 'not a database' in text: return WrongKey(status, f'the key does not open this Pod ({text})')
     return error_for(status, text)
@@ -340,7 +339,9 @@ def _error(self:HttpRoad, reply:Reply, op:str)->PodError:
     text, known = scrub(message_of(body), self._secrets()), bool(reply.kind) or body.startswith('Failure:')
     if reply.kind in ('UnknownEndpoint', 'MethodNotAllowed') or status in (404, 405, 501) and not known:
         return PodError(501, f'the server at {self.address} does not know `{op}` ({text[:200]})')
-    if known or 300 <= status < 400: return reply_error(status, text, reply.kind)
+    if known: return reply_error(status, text, reply.kind)
+    if 300 <= status < 400: return PodError(status, f'what answers at {self.address} points to another address. Keys are '
+                                            f'not sent there by themselves; give the right one as `url` ({text[:200]})')
     return (Unavailable if status in (429, 502, 503, 504) else type(error_for(status, '')))(status,
         f'what answers at {self.address} is not a Pod: it answers `{op}` with status {status} ({text[:200]}). '
         'Is the Pod behind it running, and the address right?')

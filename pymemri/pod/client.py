@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Iterable, Iterator
 from fastcore.basics import patch
-from ..core import (Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, home_folder, new_id, now_ms,
-                          progress)
+from ..core import (Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, home_folder, new_id,
+                          now_ms, progress)
 from ..data.item import Edge, Edges, Item, ItemBase, ItemList, VALUE_TYPES, json_value, pod_name, unset
 from ..data.schema import Account, CVUStoredDefinition, File, Person, Photo, PluginRun
 from ..data import schema as built_in
@@ -187,7 +187,8 @@ def needed_names(
     item:ItemBase,
 )->set[str]:
     "The properties and edges that `item` brings to a Pod, as the Pod names them"
-    return {*(item.changed_json() if item._in_pod else item.to_json()), *(n for n in item.get_all_edge_names() if item.get_edges(n))}
+    values = item.changed_json() if item._in_pod else item.to_json()
+    return {*values, *(n for n in item.get_all_edge_names() if item.get_edges(n))}
 
 @patch
 def _types_in_pod(self:PodClient)->dict:
@@ -199,6 +200,7 @@ def _types_in_pod(self:PodClient)->dict:
                        for t, d in types.items()}
     return self._known
 
+# %% ../../nbs/pod/client.ipynb #9d8366be
 @patch
 def _lacking(self:PodClient, items:Iterable[ItemBase|type])->list[dict]:
     "The definitions that the Pod needs before it can take `items`"
