@@ -410,8 +410,8 @@ def test_a_backup_that_breaks_off_leaves_nothing(server, tmp_path):
     with Proxy(server, lambda n: 'pass') as proxy: whole = PodAPI(*ARGS, proxy.url).backup(tmp_path / 'whole')
     assert whole.exists() and proxy.sizes[-1] > 60_000
     whole = PodAPI(*ARGS, server.url)
-    for cut in (1000, 60_000, proxy.sizes[-1] - 3000, proxy.sizes[-1] - 6): # the last one ends with 0, \
-        and two line ends
+    n = proxy.sizes[-1]
+    for cut in (1000, 60_000, n - 3000, n - 6): # it ends with 0 and two line ends
         with Proxy(server, lambda n: cut if n > 1 else 'pass') as proxy:
             with pytest.raises(Unavailable) as e: PodAPI(*ARGS, proxy.url).backup(tmp_path / 'x' / 'copy')
             assert proxy.url in calm(e.value).message and not (tmp_path / 'x').exists()

@@ -340,8 +340,9 @@ def _error(self:HttpRoad, reply:Reply, op:str)->PodError:
     if reply.kind in ('UnknownEndpoint', 'MethodNotAllowed') or status in (404, 405, 501) and not known:
         return PodError(501, f'the server at {self.address} does not know `{op}` ({text[:200]})')
     if known: return reply_error(status, text, reply.kind)
-    if 300 <= status < 400: return PodError(status, f'what answers at {self.address} points to another address. Keys are '
-                                            f'not sent there by themselves; give the right one as `url` ({text[:200]})')
+    if 300 <= status < 400:
+        return PodError(status, f'what answers at {self.address} points to another address. Keys are not sent there by '
+                                f'themselves; give the right one as `url` ({text[:200]})')
     return (Unavailable if status in (429, 502, 503, 504) else type(error_for(status, '')))(status,
         f'what answers at {self.address} is not a Pod: it answers `{op}` with status {status} ({text[:200]}). '
         'Is the Pod behind it running, and the address right?')
