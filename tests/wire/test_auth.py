@@ -1,4 +1,7 @@
 """Sections 3.2 and 5: the key of a database, its spelling, and the boxes of plugins"""
+import hashlib, json
+from urllib.parse import quote
+
 import pytest
 
 from .conftest import KEY, body_of, check_failure
@@ -71,3 +74,62 @@ def test_fields_of_auth_that_mean_nothing(pod):
     assert pod.raw('get_item', body).data == b'[]'
     pod.refused('get_item', 'x', 400, 'nonce should be', auth={'type': 'PluginAuth', 'databaseKey': KEY, 'data': {
         'nonce': '', 'encryptedPermissions': '', 'more': 1}})
+
+
+def box(pod, **permissions):
+    "What a plugin with these permissions shows"
+    reply = pod.post('create_plugin_auth', {'permissions': permissions}, wire='v5')
+    assert reply.status == 200, reply
+    return reply.json
+
+
+def test_a_box_opens_what_it_is_for_and_no_more(pod):
+    pod.ok('create_item', {'type': 'ItemPropertySchema', 'itemType': 'Note', 'propertyName': 'text', 'valueType': 'Text'})
+    pod.make('Note', id='note-01', text='x')
+    pod.make('Secret', id='secret-1', text='x')
+    auth = box(pod, read={'Note': '*'}, create={'Note': '*'})
+    assert auth.keys() == {'type', 'data'} and auth['data'].keys() == {'nonce', 'encryptedPermissions'}
+    for wire in ('v3', 'v4'):
+        assert [i['id'] for i in pod.ok('get_item', 'note-01', auth=auth, wire=wire)] == ['note-01']
+        assert pod.ok('get_item', 'secret-1', auth=auth, wire=wire) == []
+        assert [i['id'] for i in pod.ok('search', {'text': 'x'}, auth=auth, wire=wire)] == ['note-01']
+        pod.refused('delete_item', 'secret-1', 404, 'Item with id secret-1 not found', auth=auth, wire=wire)
+        pod.refused('create_item', {'type': 'Secret'}, 403, auth=auth, wire=wire)
+        pod.refused('send_email', {'to': '', 'subject': '', 'body': ''}, 403, auth=auth, wire=wire)
+    assert pod.ok('create_item', {'type': 'Note', 'id': 'note-02', 'text': 'y'}, auth=auth) == 'note-02'
+
+
+def test_a_box_is_for_one_pod(pod_server):
+    one, other = pod_server.pod(), pod_server.pod()
+    one.make(id='note-01')
+    other.refused('get_item', 'x', 500, 'Error in symmetric encryption cypher, aead::Error', auth=box(one, read={'*': '*'}))
+
+
+def test_plugins_start_no_plugins(pod):
+    auth = box(pod, read={'*': '*'}, create={'*': '*', 'StartPlugin': '*'})
+    pod.make(id='target-1')
+    for wire, type, image in (('v4', 'PluginRun', 'containerImage'), ('v3', 'PluginRun', 'containerImage'), ('v3', 'StartPlugin', 'container')):
+        run = {'type': type, image: 'probe', 'targetItemId': 'target-1'}
+        pod.refused('create_item', run, 403, auth=auth, wire=wire)
+        pod.refused('bulk', {'createItems': [{'type': 'Note'}, run]}, 403, auth=auth, wire=wire)
+    assert pod.find(type='PluginRun') == pod.find(type='StartPlugin') == pod.find(type='Note') == []
+
+
+def test_files_of_plugins(pod):
+    content = b'something'
+    sha256 = hashlib.sha256(content).hexdigest()
+    def upload(auth, data):
+        text = quote(json.dumps(auth), safe='')
+        return pod.server.send('POST', f'/v4/{pod.owner}/upload_file_b/{text}/{sha256}', data)
+    writes = box(pod, read={'File': ['sha256']}, create={'File': ['sha256']}, files={'write': True})
+    reads, blind = box(pod, read={'File': ['sha256']}, files={'read': True}), box(pod, files={'read': True, 'write': True})
+    check_failure(upload(writes, content), 404, 'not found in database')
+    pod.ok('create_item', {'type': 'File', 'sha256': sha256}, auth=writes)
+    check_failure(upload(reads, content), 403)
+    check_failure(upload(blind, content), 404, 'not found in database')
+    check_failure(upload(writes, b'other'), 400, 'differs from calculated')
+    assert upload(writes, content).data == b'{}'
+    check_failure(upload(writes, b'other'), 409, 'File already exists')
+    assert pod.post('get_file', {'sha256': sha256}, auth=reads).data == content
+    pod.refused('get_file', {'sha256': sha256}, 403, auth=writes)
+    assert pod.refused('get_file', {'sha256': sha256}, 500, auth=blind) == pod.refused('get_file', {'sha256': '0' * 64}, 500, auth=blind)
