@@ -175,7 +175,7 @@ class App:
         log:Callable[[str], Any]|None=None, # Takes lines of the log; standard error if missing
     ):
         self.settings, self.wires, self.clock = settings, wires, clock
-        self.log, self.metrics, self.boxes, self.starter = Log(log), Metrics(), Boxes(), Starter(settings)
+        self.log, self.metrics, self.boxes, self.starter = Log(log), Metrics(), Boxes(), Starter(settings, self.ended)
         self.home = str(data_home(settings))
         self.pods = Pods(self.home, settings.keep_open, clock=clock)
         self.files = ThreadPoolExecutor(64, thread_name_prefix='file') # each waits for somebody's network
@@ -185,6 +185,9 @@ class App:
                                  ('writes', 'Requests that were written in them', lambda: self.pods.written)):
             self.metrics.gauge(name, what, read)
     def __repr__(self): return f'App({", ".join(self.wires)})'
+    def ended(self, what:str):
+        "Log the end of a plugin"
+        self.log.say('plugin ended', what=what)
     def close(self):
         "Finish what is being written, and let go of every Pod"
         self.files.shutdown(wait=True)
@@ -641,27 +644,26 @@ def box_for(self:App, owner:str, pod:Pod, grant:Grant, asked:Any)->dict:
 # %% ../../nbs/server/app.ipynb #85685055
 @patch
 async def start(self:App, owner:str, held:Held, run:dict, grant:Grant):
-    "Start the plugin of a run that was stored"
-    given = await self.run(self.granted, held.pod, grant.key, run)
-    target = await self.run(held.pod.get_item, run['targetItemId'])
-    await self.run(self.starter.start, owner, run, target[0], self.boxes.seal(owner, given))
-    self.log.say('plugin started', image=run['containerImage'], run=run['id'])
+    "Start the plugin of a run that was stored; the run gets the reason if that fails"
+    try:
+        given = await self.run(self.granted, held.pod, grant.key, run)
+        target = await self.run(held.pod.get_item, run['targetItemId'])
+        if not target: raise NotFound(f'there is no item {run["targetItemId"]} to run a plugin against')
+        self.starter.check(run['containerImage'], run['id'])
+        await self.run(self.starter.start, owner, run, target[0], {'data': self.boxes.seal(owner, given)})
+        self.log.say('plugin started', image=run['containerImage'], run=run['id'])
+    except PodError as e:
+        self.log.say('plugin not started', image=run['containerImage'], run=run['id'], why=e.message)
+        change = {'id': run['id'], 'status': 'error', 'error': e.message}
+        known = {k: v for k, v in change.items() if k == 'id' or k in held.pod.store.schema.kinds}
+        await asyncio.wrap_future(self.pods.write(held, partial(held.pod.update_item, known)))
 
 @patch
 async def start_created(self:App, owner:str, held:Held, out:Any, grant:Grant):
     "Start the plugins of those runs among new items that name an image and a target"
     ids = msgspec.json.decode(out)['createItems'] if isinstance(out, bytes) else [out]
-    items = await self.run(held.pod.search, {'type': 'PluginRun', 'ids': ids})
-    for run in items:
-        if not (run.get('containerImage') and run.get('targetItemId')): continue
-        try:
-            self.starter.check(run['containerImage'])
-            await self.start(owner, held, run, grant)
-        except PodError as e:
-            self.log.say('plugin not started', image=run['containerImage'], run=run['id'], why=e.message)
-            change = {'id': run['id'], 'status': 'error', 'error': e.message}
-            known = {k: v for k, v in change.items() if k in held.pod.store.schema.kinds}
-            await asyncio.wrap_future(self.pods.write(held, partial(held.pod.update_item, known)))
+    for run in await self.run(held.pod.search, {'type': 'PluginRun', 'ids': ids}):
+        if run.get('containerImage') and run.get('targetItemId'): await self.start(owner, held, run, grant)
 
 # %% ../../nbs/server/app.ipynb #553c72d7
 @patch
