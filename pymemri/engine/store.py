@@ -465,10 +465,8 @@ def insert_edge(self:Store, source:int, name:int, target:int, own:str|None, n:in
             where source=? and name=? and target=? and e.deleted=0 limit 1''', (source, name, target)).fetchone()
         if old: return old[1] or edge_id(old[0])
     try:
-        made = self.main.execute(
-            '''insert into edges(source, name, target, self, date, deleted)
-            values (?1, ?2, ?3, ?4, ?5, coalesce((select deleted from items where n=?4), 0))''',
-            (source, name, target, n, self.now)).lastrowid
+        made = self.main.execute('''insert into edges(source, name, target, self, date, deleted) values (?1, ?2, ?3, ?4, ?5,
+            coalesce((select deleted from items where n=?4), 0))''', (source, name, target, n, self.now)).lastrowid
     except sqlcipher.IntegrityError:
         raise Conflict(f'UNIQUE constraint failed: edges.self: item {own} is the self of another edge') from None
     if own is not None: self.main.execute('update items set edge=1 where n=?', (n,))

@@ -49,7 +49,7 @@ def told(read):
 
 
 @pytest.mark.parametrize('op', PAYLOADS)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_the_roads_agree(op, data):
     payload = spelled(data, data.draw(PLAUSIBLE.get(op, values) if data.draw(st.integers(0, 3)) else values))
