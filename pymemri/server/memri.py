@@ -464,17 +464,17 @@ def note_run(self:Memri, id:str):
 # %% ../../nbs/server/memri.ipynb #a2a12e09
 CHANGEABLE = re.compile('[a-zA-Z][_a-zA-Z0-9]{0,30}[a-zA-Z0-9]')
 DROPPED = frozenset({'id', 'type', 'dateCreated', 'dateServerModified', 'dateModified', 'deleted'})
-BLOCKED = frozenset('''rowid id type datecreated datemodified dateservermodified deleted source target edges alledges forwardedges
-reverseedges backwardedges abort action add after all alter always analyze and as asc attach autoincrement
-before begin between by cascade case cast check collate column commit conflict constraint create cross current
-current_date current_time current_timestamp database default deferrable deferred delete desc detach distinct do
-drop each else end escape except exclude exclusive exists explain fail filter first following for foreign from
-full generated glob group groups having if ignore immediate in index indexed initially inner insert instead
-intersect into is isnull join key last left like limit match natural no not nothing notnull null nulls of offset
-on or order others outer over partition plan preceding primary query raise range recursive references regexp
-reindex release rename replace restrict right rollback row rows savepoint select set table temp temporary then
-ties to transaction trigger unbounded union unique update using vacuum values view virtual when where window
-with without pragma'''.split())
+BLOCKED = frozenset('''rowid id type datecreated datemodified dateservermodified deleted source target edges
+alledges forwardedges reverseedges backwardedges abort action add after all alter always analyze and as asc
+attach autoincrement before begin between by cascade case cast check collate column commit conflict constraint
+create cross current current_date current_time current_timestamp database default deferrable deferred delete
+desc detach distinct do drop each else end escape except exclude exclusive exists explain fail filter first
+following for foreign from full generated glob group groups having if ignore immediate in index indexed
+initially inner insert instead intersect into is isnull join key last left like limit match natural no not
+nothing notnull null nulls of offset on or order others outer over partition plan preceding primary query raise
+range recursive references regexp reindex release rename replace restrict right rollback row rows savepoint
+select set table temp temporary then ties to transaction trigger unbounded union unique update using vacuum
+values view virtual when where window with without pragma'''.split())
 
 def check_change(changes:dict):
     "Refuse changes of a wrong form"
