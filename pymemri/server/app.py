@@ -336,7 +336,7 @@ def closing(answer:Answer, ask:Ask)->Answer:
     return answer
 
 async def swallow(ask:Ask)->AsyncIterator[bytes]:
-    "Take the rest of a body, within limits: who is still sending would else meet a closed door and never read the answer"
+    "Take the rest of a body, within limits: who is still sending would else never come to read the answer"
     left = SWALLOWED if b'expect' not in ask.headers else 0
     while left > 0:
         try: message = await asyncio.wait_for(ask.receive(), 1)
