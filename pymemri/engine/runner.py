@@ -33,6 +33,7 @@ class Limits:
     cpu: int|None = 3600            # Seconds of processor time
     files: int|None = 256           # Open at once
     file_size: int|None = 2**30     # Bytes of a file that it writes
+    def __str__(self): return ','.join(f'{k}={"none" if v is None else v}' for k, v in vars(self).items())
 
 def read_limits(
     text:str, # Such as `memory=2G,cpu=60,files=none`
