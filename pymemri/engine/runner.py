@@ -169,15 +169,17 @@ def reason(
 # %% ../../nbs/engine/runner.ipynb #a69d5892
 class Process:
     "A plugin as a process of this machine"
+    slow = False
     def __init__(
         self,
         argv:list[str],
         env:dict[str, str],
-        folder:Path,               # Where it works; removed at the end
+        folder:Path,               # Where it works; removed at the end, unless `keep`
         limits:Limits=Limits(),
         echo:Callable[[bytes], Any]|None=None, # Gets its output too
+        keep:bool=False,           # The folder is not its own, so it stays
     ):
-        self.argv, self.env, self.folder, self.limits, self.echo = argv, env, folder, limits, echo
+        self.argv, self.env, self.folder, self.limits, self.echo, self.keep = argv, env, folder, limits, echo, keep
         self.tail, self.over, self.end, self.pid = Tail(), threading.Event(), End(None), 0
     def __repr__(self): return f'Process({self.pid})'
 
@@ -252,13 +254,13 @@ def output(self:Process)->bytes:
 @patch
 def place(self:Process)->dict:
     "What another process needs to find it"
-    return dict(child=identity(self.pid), folder=str(self.folder))
+    return dict(child=identity(self.pid)) | ({} if self.keep else dict(folder=str(self.folder)))
 
 @patch
 def clean(self:Process):
     "Remove what is left of it"
-    self.stop(True)
-    shutil.rmtree(self.folder, ignore_errors=True)
+    if hasattr(self, 'child'): self.stop(True)
+    if not self.keep: shutil.rmtree(self.folder, ignore_errors=True)
 
 def work_folder(
     home:Path, # The home folder
@@ -297,11 +299,12 @@ def container_options(
 
 class Container:
     "A plugin in Docker"
+    slow = True # an image may have to come from far away
     def __init__(self, image:str, env:Mapping[str, str], network:str='host', limits:Limits=Limits(),
                  engine:Callable[[], Any]=docker_engine):
         self.image, self.limits, self.engine = image, limits, engine
         self.options = container_options(image, env, network, limits)
-        self.name, self.looked = self.options['name'], 0.0
+        self.name, self.looked, self.docker, self.box = self.options['name'], 0.0, None, None
     def __repr__(self): return f'Container({self.image!r})'
 
 # %% ../../nbs/engine/runner.ipynb #7c4de1c8
@@ -357,6 +360,7 @@ def stop(self:Container, hard:bool):
 @patch
 def output(self:Container)->bytes:
     "The last of what it wrote"
+    if self.box is None: return b''
     try: return self.call(self.box.logs, stdout=True, stderr=True, tail=20_000)[-OUTPUT:]
     except Unavailable: return b''
 
@@ -368,9 +372,9 @@ def place(self:Container)->dict:
 @patch
 def clean(self:Container):
     "Remove what is left of it"
-    try: self.call(self.box.remove, force=True)
+    try: self.box and self.call(self.box.remove, force=True)
     except Unavailable: pass # it is gone
-    self.docker.close()
+    if self.docker: self.docker.close()
 
 # %% ../../nbs/engine/runner.ipynb #3c4368ad
 def kubernetes_name(
@@ -421,11 +425,12 @@ def kubernetes_clients()->tuple[Any, Any, str]:
 
 class KubernetesJob:
     "A plugin in Kubernetes"
+    slow = True
     def __init__(self, image:str, env:Mapping[str, str], domain:str|None=None, limits:Limits=Limits(),
                  clients:Callable[[], tuple[Any, Any, str]]=kubernetes_clients):
         self.name = kubernetes_name(env['POD_OWNER'], image, env['POD_PLUGINRUN_ID'])
         self.job, self.secret = kubernetes_job(self.name, image, limits), kubernetes_secret(self.name, domain, env)
-        self.image, self.limits, self.clients, self.looked = image, limits, clients, 0.0
+        self.image, self.limits, self.clients, self.looked, self.batch = image, limits, clients, 0.0, None
     def __repr__(self): return f'KubernetesJob({self.image!r})'
 
 @patch
@@ -441,10 +446,7 @@ def start(self:KubernetesJob):
     self.batch, self.core, self.space = self.clients()
     self.call(self.core.create_namespaced_secret, self.space, self.secret)
     self.secret = {}
-    try: self.call(self.batch.create_namespaced_job, self.space, self.job)
-    except Unavailable:
-        self.clean()
-        raise
+    self.call(self.batch.create_namespaced_job, self.space, self.job)
 
 # %% ../../nbs/engine/runner.ipynb #71cbe1ef
 @patch
@@ -479,6 +481,7 @@ def stop(self:KubernetesJob, hard:bool):
 @patch
 def output(self:KubernetesJob)->bytes:
     "The last of what it wrote"
+    if self.batch is None: return b''
     try: said = [self.call(self.core.read_namespaced_pod_log, p.metadata.name, self.space, tail_lines=20_000)
                  for p in self.pods()]
     except Unavailable: return b''
@@ -492,6 +495,7 @@ def place(self:KubernetesJob)->dict:
 @patch
 def clean(self:KubernetesJob):
     "Remove what is left of it"
+    if self.batch is None: return
     self.stop(True)
     try: self.call(self.core.delete_namespaced_secret, self.name, self.space)
     except Unavailable: pass # it is gone
@@ -509,10 +513,12 @@ def define(
     records:list[dict], # Schema items
 ):
     "Define what a Pod does not know yet, inside a write"
-    kinds, edges = pod.store.schema.types, pod.store.schema.edges
-    new = [r for r in records if (r['targetType'] not in edges.get(r['sourceType'], {}).get(r['edgeName'], ())
-                                  if r['type'] == EDGE_SCHEMA else r['propertyName'] not in kinds.get(r['itemType'], {}))]
-    if new: pod.create(new)
+    kinds, types, edges = pod.store.schema.kinds, pod.store.schema.types, pod.store.schema.edges
+    def lacks(r):
+        if r['type'] == EDGE_SCHEMA: return r['targetType'] not in edges.get(r['sourceType'], {}).get(r['edgeName'], ())
+        name = r['propertyName'] # which may mean something else in this Pod
+        return name not in types.get(r['itemType'], {}) and kinds.get(name, r['valueType']) == r['valueType']
+    if new := [r for r in records if lacks(r)]: pod.create(new)
 
 def keep_output(
     pod:Pod,
@@ -539,7 +545,8 @@ def conclude(
     if not found or (now := found[0].get('status')) in FINAL: return
     if why:
         define(pod, RUN_SCHEMA)
-        pod.change([dict(id=run, status=status, error=why)])
+        told = {n: v for n, v in (('status', status), ('error', why)) if pod.store.schema.kinds[n] == 'Text'}
+        pod.change([dict(id=run, **told)])
     elif now == 'started': pod.change([dict(id=run, status='done')])
 
 # %% ../../nbs/engine/runner.ipynb #d164ae55
@@ -609,13 +616,13 @@ class Runs:
     ): self.log, self.idle, self.lock, self.jobs, self.closed = log, idle, threading.RLock(), {}, False
     def __repr__(self): return f'Runs({len(self.jobs)} under way)'
     def begin(self, run:str, hold:Hold, job:Any, secrets:Iterable[str]=()):
-        "Start a job for a run, and look after it. What `job.start` raises is raised here"
+        "Start a job for a run, and look after it. What `job.start` raises is raised here, unless it is slow"
         with self.lock:
             if self.closed: raise Unavailable('the Pod is being closed')
             if run in self.jobs: raise Invalid(f'the run {run} is under way')
             one = self.jobs[run] = Followed(run, hold, job, list(secrets))
         try:
-            job.start()
+            if not job.slow: job.start()
             hold.write(partial(hold.pod.store.note, f'run.{run}', dict(pod=identity(), **job.place())))
         except BaseException:
             with self.lock: del self.jobs[run]
@@ -631,6 +638,7 @@ def follow(self:Runs, one:Followed):
     "Look after a job until it has ended"
     end, looked, kept, asked, hard = None, 0.0, time.monotonic(), 0.0, False
     try:
+        if one.job.slow: one.job.start()
         while (end := one.job.ended(.1)) is None:
             now = time.monotonic()
             if now - looked > LOOK and not asked:
@@ -639,7 +647,10 @@ def follow(self:Runs, one:Followed):
             if one.ending.is_set() and not asked: asked = now
             if asked and now >= asked and not hard:
                 one.job.stop(hard := now >= asked + GRACE)
-            if now - kept > KEEP: self.keep(one); kept = now
+            if now - kept > KEEP:
+                self.keep(one)
+                kept = now
+    except PodError as e: end = End(None, why=e.message)
     finally: self.finish(one, end)
 
 @patch
