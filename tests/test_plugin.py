@@ -1,5 +1,5 @@
 """Plugins from the command line and in process, over both roads: a Pod in the process of the plugin, and one behind HTTP."""
-import configparser, json, os, signal, subprocess, sys, threading, time, urllib.request
+import configparser, io, json, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,8 @@ from pymemri.plugin.states import ENDED, MOVES, STATES
 from pymemri.pod.client import Dog, PodClient
 from pymemri.pod.keys import read_pod_key, store_keys
 from pymemri.server.serve import Served
+
+from serving import Server
 
 root = Path(__file__).resolve().parents[1]
 SECRET = 'correct-horse-battery'
@@ -238,6 +240,17 @@ def test_functions_honour_their_arguments(client, road, folder, monkeypatch, cap
     assert client.api.get_item(run.id)[0]['pluginName'] == 'Endless'
 
 
+def test_an_older_server(keys, tmp_path, folder, capsys):
+    "One that speaks only version 4 will do"
+    with Server(tmp_path / 'served', wires=('v4',)) as server:
+        run_plugin(server.url, metadata=metadata(folder, 'AtWork', settings={'city': 'Delft'}))
+        with pytest.raises(PluginError): run_plugin(server.url, metadata=metadata(folder, 'Fails'))
+        with PodClient(server.url, database_key=DATABASE, owner_key=OWNER) as client:
+            assert {r['pluginName']: (r['status'], r.get('error', '')[:15]) for r in client.api.search({'type': 'PluginRun'})} == \
+                {'AtWork': ('done', ''), 'Fails': ('error', 'ConnectionError')}
+            assert len(client.api.search({'type': 'Person', 'firstName': 'teardown'})) == 2
+
+
 # ---- stopped from outside ----
 
 def wait_for(what, seconds=30):
@@ -330,6 +343,24 @@ def test_what_others_wrote_stays(client, road):
             dict(status='aborted', progress=.5, authUrl='https://example.com')
 
 
+class Terminal(io.StringIO):
+    "Somebody looks at it"
+    def isatty(self): return True
+
+
+def test_a_bar_on_a_terminal_and_none_in_a_log(client, road, monkeypatch):
+    for out, seen in (Terminal(), True), (io.StringIO(), False):
+        monkeypatch.setattr(sys, 'stderr', out)
+        run = create_run_expanded(client, PluginRun('none', __name__, 'Patient'))
+        plugin = Patient(pluginRun=run, client=client)
+        plugin.set_progress(.1)
+        time.sleep(1.1)
+        plugin.set_progress(.5)
+        plugin.teardown()
+        assert ('Patient' in out.getvalue() and ' 50%' in out.getvalue()) == seen, out.getvalue()
+        assert client.api.get_item(run.id)[0]['progress'] == .5
+
+
 class Importer(Item):
     "The tutorial's: it knows the account"
     account: Edges[Account]
@@ -365,14 +396,6 @@ def test_the_account_of_a_run(way, client, road):
 
 # ---- the environment ----
 
-def box(url, **asked):
-    "What the Pod gives a plugin in place of a key"
-    auth = {'type': 'ClientAuth', 'databaseKey': DATABASE}
-    request = urllib.request.Request(f'{url}/v5/{OWNER}/create_plugin_auth', json.dumps(dict(auth=auth, payload=asked)).encode(),
-                                     {'Content-Type': 'application/json'})
-    with urllib.request.urlopen(request) as answer: return json.load(answer)
-
-
 @pytest.fixture
 def served(keys, tmp_path):
     with Served(data_folder=tmp_path / 'served') as server: yield server
@@ -385,8 +408,8 @@ def owner(served):
         yield client
 
 
-def environment(url, run, **permissions):
-    auth = box(url, run=run.id, permissions=permissions)
+def environment(owner, run, **permissions):
+    auth, url = owner.plugin_auth(run=run.id, permissions=permissions), owner.api.road.address
     return dict(POD_FULL_ADDRESS=url, POD_TARGET_ITEM=json.dumps({'id': run.id, 'type': 'PluginRun'}), POD_OWNER=OWNER,
                 POD_AUTH_JSON=json.dumps({'data': auth['data']}), POD_PLUGINRUN_ID=run.id)
 
@@ -404,8 +427,8 @@ def test_a_plugin_that_the_pod_tells_who_it_is(leave_out, said, served, owner, o
     "No key file, no database key: it may create dogs, and tell how its own run goes"
     Path(os.environ['PYMEMRI_HOME'], 'pod_keys/keys.json').unlink()
     run = example(owner, settings={'dog_name': 'Rex'})
-    env = {k: v for k, v in environment(served.url, run, **DOGS).items() if k not in leave_out}
-    if len(leave_out) == 2: env['RUN_UID'] = run.id              # the tutorial's name
+    env = {k: v for k, v in environment(owner, run, **DOGS).items() if k not in leave_out}
+    if len(leave_out) == 2: env['RUN_UID'] = run.id # the tutorial's name
     code, out, err = said('run_plugin', '--read_args_from_env', env=env | {'PLUGIN_DNS': 'https://c1.example.org'})
     assert (code, err) == (0, '')
     assert 'Plugin accesible via https://c1.example.org:8080\n' in out and 'reading' not in out
@@ -414,7 +437,7 @@ def test_a_plugin_that_the_pod_tells_who_it_is(leave_out, said, served, owner, o
 
 def test_a_plugin_without_permissions_fails_and_may_say_so(said, served, owner):
     run = example(owner)
-    code, out, err = said('run_plugin', '--read_args_from_env', 'True', env=environment(served.url, run))
+    code, out, err = said('run_plugin', '--read_args_from_env', 'True', env=environment(owner, run))
     there, = owner.api.get_item(run.id)
     assert code == 1 and there['status'] == 'error' and there['error'].startswith('Forbidden: ') and 'Dog' in there['error']
     assert owner.count({'type': 'Dog'}) == 0
@@ -422,16 +445,16 @@ def test_a_plugin_without_permissions_fails_and_may_say_so(said, served, owner):
 
 def test_arguments_beat_the_environment(said, served, owner, keys):
     run, other = example(owner), example(owner)
-    env = environment(served.url, run, **DOGS) | dict(POD_FULL_ADDRESS='http://127.0.0.1:9', POD_PLUGINRUN_ID='1f' * 16)
+    env = environment(owner, other, **DOGS) | dict(POD_FULL_ADDRESS='http://127.0.0.1:9', POD_PLUGINRUN_ID=run.id)
     code, out, err = said('run_plugin', '--read_args_from_env', env=env, pod_full_address=served.url, plugin_run_id=other.id)
     assert (code, status_of(owner, other.id), status_of(owner, run.id)) == (0, 'done', None)
-    code, out, err = said('run_plugin', '--read_args_from_env', 'no', env=environment(served.url, run, **DOGS))
+    code, out, err = said('run_plugin', '--read_args_from_env', 'no', env=environment(owner, run, **DOGS))
     assert code == 1 and 'what is to be run?' in err
 
 
 def test_an_environment_that_makes_no_sense(said, served, owner):
     run = example(owner)
-    good = environment(served.url, run, **DOGS)
+    good = environment(owner, run, **DOGS)
     for env, why in (({}, "Missing parameter: 'POD_TARGET_ITEM'"),
                      (good | {'POD_AUTH_JSON': SECRET}, 'the environment variable POD_AUTH_JSON is not a JSON object'),
                      (good | {'POD_AUTH_JSON': '{"data": {"nonce": "00", "encryptedPermissions": "00"}}'}, 'nonce'),
