@@ -296,3 +296,12 @@ class ExamplePlugin(PluginBase):
         print('Started plugin run...')
         self.client.create(Dog(self.dog_name, 10))
         print('Run success!')
+
+# %% ../../nbs/plugin/pluginbase.ipynb #9a904d84
+_moved = ('run_plugin', 'simulate_run_plugin_from_frontend', 'run_plugin_from_run_id', 'get_plugin_cls', 'parse_metadata',
+          'parse_config', 'create_run_expanded', 'write_run_info')
+
+def __getattr__(name):
+    if name not in _moved: raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from pymemri.plugin import run
+    return getattr(run, name)
