@@ -1,5 +1,5 @@
-"""Plugins from the command line and in process, over both roads: a Pod in the process of the plugin, and one behind HTTP."""
-import configparser, json, os, signal, subprocess, sys, threading, time, urllib.request
+"""Plugins, from the command line and in process, over both roads: a Pod in the same process, and one behind HTTP."""
+import configparser, io, json, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,8 @@ from pymemri.plugin.states import ENDED, MOVES, STATES
 from pymemri.pod.client import Dog, PodClient
 from pymemri.pod.keys import read_pod_key, store_keys
 from pymemri.server.serve import Served
+
+from serving import Server
 
 root = Path(__file__).resolve().parents[1]
 SECRET = 'correct-horse-battery'
@@ -117,7 +119,8 @@ def scripts(tmp_path_factory):
     for entry in ini['DEFAULT']['console_scripts'].split():
         name, _, where = entry.partition('=')
         module, _, function = where.partition(':')
-        (bin / name).write_text(f'#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n')
+        (bin / name).write_text(f'#!{sys.executable}\nimport sys\nfrom {module} import {function}\n'
+                                f'sys.exit({function}())\n')
         (bin / name).chmod(0o755)
     return bin
 
@@ -174,9 +177,11 @@ def test_a_plugin_from_metadata(option, said, client, road, folder):
     assert (code, err) == (0, '')
     lines, home = out.splitlines(), os.environ['PYMEMRI_HOME']
     run = the_run(client, 'ExamplePlugin')
-    assert lines == [f'reading database_key from {home}/pod_keys/keys.json', f'reading owner_key from {home}/pod_keys/keys.json',
+    assert lines == [f'reading database_key from {home}/pod_keys/keys.json',
+                     f'reading owner_key from {home}/pod_keys/keys.json',
                      f"pod_full_address={road.get('pod_full_address', 'embedded')}", f'owner_key={OWNER[:6]}…', '',
-                     f'writing run info to {home}/plugins/pymemri/current_run.json', 'Started plugin run...', 'Run success!']
+                     f'writing run info to {home}/plugins/pymemri/current_run.json',
+                     'Started plugin run...', 'Run success!']
     assert (run['status'], run['containerImage'], run.get('error')) == ('done', 'none', None)
     assert client.count({'type': 'Dog', 'name': 'Max', 'age': 10}) == 1
     assert json.loads(Path(home, 'plugins/pymemri/current_run.json').read_text()) == {'id': run['id']}
@@ -184,8 +189,9 @@ def test_a_plugin_from_metadata(option, said, client, road, folder):
 
 def test_a_stored_run_with_a_configuration(said, client, road, folder):
     "The other meaning of --config_file: the plugin's arguments, which beat those of the run"
-    run = create_run_expanded(client, run_from(dict(pluginModule='my_plugins', pluginName='AtWork', containerImage='none',
-                                                    settings={'city': 'Utrecht', 'steps': 2})))
+    run = run_from(dict(pluginModule='my_plugins', pluginName='AtWork', containerImage='none',
+                        settings={'city': 'Utrecht', 'steps': 2}))
+    create_run_expanded(client, run)
     config = written(folder / 'config.json', city='Leiden')
     assert said('run_plugin', plugin_run_id=run.id, config_file=config, **road)[0] == 0
     assert client.count({'type': 'Person', 'firstName': 'Leiden', 'lastName': '2'}) == 1
@@ -197,7 +203,8 @@ def test_a_stored_run_with_a_configuration(said, client, road, folder):
 
 
 def test_arguments_are_checked_before_it_starts(said, client, road, folder):
-    code, out, err = said('run_plugin', metadata=metadata(folder, 'AtWork', settings={'steps': SECRET, 'city': 'x'}), **road)
+    file = metadata(folder, 'AtWork', settings={'steps': SECRET, 'city': 'x'})
+    code, out, err = said('run_plugin', metadata=file, **road)
     run = the_run(client, 'AtWork')
     assert code == 1 and (run['status'], run['error']) == \
         ('error', 'Invalid: the argument `steps` is a whole number, and something else was given')
@@ -231,11 +238,40 @@ def test_functions_honour_their_arguments(client, road, folder, monkeypatch, cap
     monkeypatch.setattr(sys, 'argv', ['run_plugin', '--metadata', 'elsewhere.json', '--nonsense'])
     assert run_plugin(metadata=metadata(folder, 'AtWork', settings={'city': 'Delft'}), **road) is None
     assert client.count({'type': 'Person', 'firstName': 'Delft'}) == 1
-    with pytest.raises(PluginError, match='^The plugin quit unexpectedly.$') as e: run_plugin(metadata=metadata(folder, 'Fails'), **road)
+    with pytest.raises(PluginError, match='^The plugin quit unexpectedly.$') as e:
+        run_plugin(metadata=metadata(folder, 'Fails'), **road)
     printed = capsys.readouterr()
     assert e.value.__cause__ is None and SECRET not in printed.out + printed.err and 'ConnectionError' in printed.err
     run = simulate_run_plugin_from_frontend(metadata=metadata(folder, 'Endless', containerImage='none'), **road)
     assert client.api.get_item(run.id)[0]['pluginName'] == 'Endless'
+
+
+class Outlives(PluginBase):
+    "Its Pod goes away while it runs"
+    schema_classes = []
+    def run(self):
+        self.server.stop()
+        raise ValueError('what it fails of')
+
+
+def test_a_pod_that_is_gone_hides_no_failure(keys, tmp_path, capsys):
+    with Server(tmp_path / 'served') as Outlives.server, \
+            PodClient(Outlives.server.url, database_key=DATABASE, owner_key=OWNER) as client:
+        run = create_run_expanded(client, PluginRun('none', __name__, 'Outlives'))
+        with pytest.raises(ValueError, match='what it fails of') as e: run_plugin_from_run_id(run.id, client)
+    assert any(n.startswith('the run could not be told: Unavailable') for n in e.value.__notes__)
+
+
+def test_an_older_server(keys, tmp_path, folder, capsys):
+    "One that speaks only version 4 will do"
+    with Server(tmp_path / 'served', wires=('v4',)) as server:
+        run_plugin(server.url, metadata=metadata(folder, 'AtWork', settings={'city': 'Delft'}))
+        with pytest.raises(PluginError): run_plugin(server.url, metadata=metadata(folder, 'Fails'))
+        with PodClient(server.url, database_key=DATABASE, owner_key=OWNER) as client:
+            runs = client.api.search({'type': 'PluginRun'})
+            assert {r['pluginName']: (r['status'], r.get('error', '')[:15]) for r in runs} == \
+                {'AtWork': ('done', ''), 'Fails': ('error', 'ConnectionError')}
+            assert len(client.api.search({'type': 'Person', 'firstName': 'teardown'})) == 2
 
 
 # ---- stopped from outside ----
@@ -330,6 +366,24 @@ def test_what_others_wrote_stays(client, road):
             dict(status='aborted', progress=.5, authUrl='https://example.com')
 
 
+class Terminal(io.StringIO):
+    "Somebody looks at it"
+    def isatty(self): return True
+
+
+def test_a_bar_on_a_terminal_and_none_in_a_log(client, road, monkeypatch):
+    for out, seen in (Terminal(), True), (io.StringIO(), False):
+        monkeypatch.setattr(sys, 'stderr', out)
+        run = create_run_expanded(client, PluginRun('none', __name__, 'Patient'))
+        plugin = Patient(pluginRun=run, client=client)
+        plugin.set_progress(.1)
+        time.sleep(1.1)
+        plugin.set_progress(.5)
+        plugin.teardown()
+        assert ('Patient' in out.getvalue() and ' 50%' in out.getvalue()) == seen, out.getvalue()
+        assert client.api.get_item(run.id)[0]['progress'] == .5
+
+
 class Importer(Item):
     "The tutorial's: it knows the account"
     account: Edges[Account]
@@ -341,7 +395,8 @@ class ImporterRun(Item):
 @pytest.mark.parametrize('way', ['account', 'plugin', 'importer', 'tutorial'])
 def test_the_account_of_a_run(way, client, road):
     client.add_to_schema(Plugin, Importer, ImporterRun)
-    run, via = ImporterRun() if way == 'tutorial' else PluginRun('none', 'm', 'N'), Plugin() if way == 'plugin' else Importer()
+    run = ImporterRun() if way == 'tutorial' else PluginRun('none', 'm', 'N')
+    via = Plugin() if way == 'plugin' else Importer()
     account = Account(identifier='anna', secret=SECRET)
     client.bulk_action(create_items=[run, via, account])
     assert run_account(client, run) is None
@@ -365,14 +420,6 @@ def test_the_account_of_a_run(way, client, road):
 
 # ---- the environment ----
 
-def box(url, **asked):
-    "What the Pod gives a plugin in place of a key"
-    auth = {'type': 'ClientAuth', 'databaseKey': DATABASE}
-    request = urllib.request.Request(f'{url}/v5/{OWNER}/create_plugin_auth', json.dumps(dict(auth=auth, payload=asked)).encode(),
-                                     {'Content-Type': 'application/json'})
-    with urllib.request.urlopen(request) as answer: return json.load(answer)
-
-
 @pytest.fixture
 def served(keys, tmp_path):
     with Served(data_folder=tmp_path / 'served') as server: yield server
@@ -385,27 +432,28 @@ def owner(served):
         yield client
 
 
-def environment(url, run, **permissions):
-    auth = box(url, run=run.id, permissions=permissions)
+def environment(owner, run, **permissions):
+    auth, url = owner.plugin_auth(run=run.id, permissions=permissions), owner.api.road.address
     return dict(POD_FULL_ADDRESS=url, POD_TARGET_ITEM=json.dumps({'id': run.id, 'type': 'PluginRun'}), POD_OWNER=OWNER,
                 POD_AUTH_JSON=json.dumps({'data': auth['data']}), POD_PLUGINRUN_ID=run.id)
 
 
 def example(client, **more):
-    return create_run_expanded(client, run_from(dict(pluginModule='pymemri.plugin.pluginbase', pluginName='ExamplePlugin',
-                                                     containerImage='none', **more)))
+    return create_run_expanded(client, run_from(dict(
+        pluginModule='pymemri.plugin.pluginbase', pluginName='ExamplePlugin', containerImage='none', **more)))
 
 
 DOGS = dict(create={'Dog': '*'})
 
 
-@pytest.mark.parametrize('leave_out', [[], ['POD_PLUGINRUN_ID'], ['POD_TARGET_ITEM'], ['POD_PLUGINRUN_ID', 'POD_TARGET_ITEM']])
+@pytest.mark.parametrize('leave_out', [
+    [], ['POD_PLUGINRUN_ID'], ['POD_TARGET_ITEM'], ['POD_PLUGINRUN_ID', 'POD_TARGET_ITEM']], ids='-'.join)
 def test_a_plugin_that_the_pod_tells_who_it_is(leave_out, said, served, owner, own_home):
     "No key file, no database key: it may create dogs, and tell how its own run goes"
     Path(os.environ['PYMEMRI_HOME'], 'pod_keys/keys.json').unlink()
     run = example(owner, settings={'dog_name': 'Rex'})
-    env = {k: v for k, v in environment(served.url, run, **DOGS).items() if k not in leave_out}
-    if len(leave_out) == 2: env['RUN_UID'] = run.id              # the tutorial's name
+    env = {k: v for k, v in environment(owner, run, **DOGS).items() if k not in leave_out}
+    if len(leave_out) == 2: env['RUN_UID'] = run.id # the tutorial's name
     code, out, err = said('run_plugin', '--read_args_from_env', env=env | {'PLUGIN_DNS': 'https://c1.example.org'})
     assert (code, err) == (0, '')
     assert 'Plugin accesible via https://c1.example.org:8080\n' in out and 'reading' not in out
@@ -414,24 +462,26 @@ def test_a_plugin_that_the_pod_tells_who_it_is(leave_out, said, served, owner, o
 
 def test_a_plugin_without_permissions_fails_and_may_say_so(said, served, owner):
     run = example(owner)
-    code, out, err = said('run_plugin', '--read_args_from_env', 'True', env=environment(served.url, run))
+    code, out, err = said('run_plugin', '--read_args_from_env', 'True', env=environment(owner, run))
     there, = owner.api.get_item(run.id)
-    assert code == 1 and there['status'] == 'error' and there['error'].startswith('Forbidden: ') and 'Dog' in there['error']
+    assert code == 1 and there['status'] == 'error'
+    assert there['error'] == 'Forbidden: these permissions do not include create of Dog'
     assert owner.count({'type': 'Dog'}) == 0
 
 
 def test_arguments_beat_the_environment(said, served, owner, keys):
     run, other = example(owner), example(owner)
-    env = environment(served.url, run, **DOGS) | dict(POD_FULL_ADDRESS='http://127.0.0.1:9', POD_PLUGINRUN_ID='1f' * 16)
-    code, out, err = said('run_plugin', '--read_args_from_env', env=env, pod_full_address=served.url, plugin_run_id=other.id)
+    env = environment(owner, other, **DOGS) | dict(POD_FULL_ADDRESS='http://127.0.0.1:9', POD_PLUGINRUN_ID=run.id)
+    code, out, err = said('run_plugin', '--read_args_from_env', env=env,
+                          pod_full_address=served.url, plugin_run_id=other.id)
     assert (code, status_of(owner, other.id), status_of(owner, run.id)) == (0, 'done', None)
-    code, out, err = said('run_plugin', '--read_args_from_env', 'no', env=environment(served.url, run, **DOGS))
+    code, out, err = said('run_plugin', '--read_args_from_env', 'no', env=environment(owner, run, **DOGS))
     assert code == 1 and 'what is to be run?' in err
 
 
 def test_an_environment_that_makes_no_sense(said, served, owner):
     run = example(owner)
-    good = environment(served.url, run, **DOGS)
+    good = environment(owner, run, **DOGS)
     for env, why in (({}, "Missing parameter: 'POD_TARGET_ITEM'"),
                      (good | {'POD_AUTH_JSON': SECRET}, 'the environment variable POD_AUTH_JSON is not a JSON object'),
                      (good | {'POD_AUTH_JSON': '{"data": {"nonce": "00", "encryptedPermissions": "00"}}'}, 'nonce'),
@@ -446,10 +496,11 @@ def test_an_environment_that_makes_no_sense(said, served, owner):
 def test_an_app_starts_a_plugin(said, scripts, folder, keys, clean_env, tmp_path):
     "The Pod starts what the run names, and the plugin gets its rights from it: a second road to everything above"
     script = tmp_path / 'start'
-    script.write_text(f'#!/bin/sh\ncd {folder}\nPYTHONPATH={root} PYMEMRI_HOME={tmp_path}/none exec {scripts}/run_plugin '
-                      f'--read_args_from_env True >{tmp_path}/said 2>&1\n')
+    script.write_text(f'#!/bin/sh\ncd {folder}\nexport PYTHONPATH={root} PYMEMRI_HOME={tmp_path}/none\n'
+                      f'exec {scripts}/run_plugin --read_args_from_env True >{tmp_path}/said 2>&1\n')
     script.chmod(0o755)
-    with Served(data_folder=tmp_path / 'served', insecure_plugin_script={'pymemri': str(script), 'my_image': str(script)}) as server, \
+    images = {'pymemri': str(script), 'my_image': str(script)}
+    with Served(data_folder=tmp_path / 'served', insecure_plugin_script=images) as server, \
             PodClient(server.url, database_key=DATABASE, owner_key=OWNER) as client:
         client.add_to_schema(Dog, Person)
         code, out, err = said('simulate_run_plugin_from_frontend', pod_full_address=server.url,
@@ -466,33 +517,40 @@ def test_an_app_starts_a_plugin(said, scripts, folder, keys, clean_env, tmp_path
         wait_for(lambda: status_of(client, run['id']) in ENDED)
         assert status_of(client, run['id']) == 'done', (tmp_path / 'said').read_text()
         assert client.count({'type': 'Dog', 'name': 'Luna'}) == 1
-        # the account that is named is found by the plugin, if it may read it; what it does not do is its teardown's right
+        # the account that is named is found by the plugin, if it may read it
         account = Account(identifier='anna', secret=SECRET)
         client.create(account)
-        file = written(folder / 'metadata.json', pluginModule='my_plugins', pluginName='Fails', containerImage='my_image',
-                       permissions=dict(read={'Account': '*'}, create={'Person': '*'}, edges={'read': ['account']}))
-        assert said('simulate_run_plugin_from_frontend', pod_full_address=server.url, metadata=file, account_id=account.id)[0] == 0
+        rights = dict(read={'Account': '*'}, create={'Person': '*'}, edges={'read': ['account']})
+        file = written(folder / 'metadata.json', pluginModule='my_plugins', pluginName='Fails',
+                       containerImage='my_image', permissions=rights)
+        code, out, err = said('simulate_run_plugin_from_frontend', pod_full_address=server.url, metadata=file,
+                              account_id=account.id)
+        assert (code, err) == (0, '')
         run = the_run(client, 'Fails')
         wait_for(lambda: status_of(client, run['id']) in ENDED)
         run = the_run(client, 'Fails')
-        assert (run['status'], run['error']) == ('error', 'ConnectionError: https://example.com/login?password=… did not answer')
+        assert (run['status'], run['error']) == \
+            ('error', 'ConnectionError: https://example.com/login?password=… did not answer')
         assert torn_down(client, run) == 1 and SECRET not in (tmp_path / 'said').read_text()
 
 
 def test_what_an_app_would_store(client, road, folder, capsys):
     path, settings = 'pymemri.plugin.pluginbase.ExamplePlugin', written(folder / 'settings.json', dog_name='Luna')
     config = written(folder / 'config.json', dog_name='Max', more=1)
-    run = simulate_run_plugin_from_frontend(**road, plugin_path=path, container='none', config_file=config, settings_file=settings)
+    run = simulate_run_plugin_from_frontend(**road, plugin_path=path, container='none', config_file=config,
+                                            settings_file=settings)
     there, = client.api.get_item(run.id)
     assert {k: there.get(k) for k in ('containerImage', 'pluginModule', 'pluginName', 'targetItemId', 'status')} == \
-        dict(containerImage='none', pluginModule='pymemri.plugin.pluginbase', pluginName='ExamplePlugin', targetItemId=run.id, status=None)
+        dict(containerImage='none', pluginModule='pymemri.plugin.pluginbase', pluginName='ExamplePlugin',
+             targetItemId=run.id, status=None)
     assert json.loads(there['config']) == {'dog_name': 'Luna', 'more': 1}
     assert json.loads(there['permissions']) == ExamplePlugin.permissions
     for wrong, why in ((dict(), 'which plugin?'), (dict(plugin_path='Example'), 'module.Class'),
                        (dict(plugin_path=path, metadata=metadata(folder, 'Fails')), 'give one of them'),
-                       (dict(metadata=metadata(folder, 'Fails'), config_file=metadata(folder, 'Fails')), 'give one of them')):
+                       (dict.fromkeys(['metadata', 'config_file'], metadata(folder, 'Fails')), 'give one of them')):
         with pytest.raises(ValueError, match=why): simulate_run_plugin_from_frontend(**road, **wrong)
-    with pytest.raises(NotFound): simulate_run_plugin_from_frontend(**road, plugin_path=path, container='none', account_id='1f' * 16)
+    with pytest.raises(NotFound):
+        simulate_run_plugin_from_frontend(**road, plugin_path=path, container='none', account_id='1f' * 16)
     assert client.count({'type': 'PluginRun'}) == 1
     run_plugin(plugin_run_id=run.id, **road)
     assert client.count({'type': 'Dog', 'name': 'Luna'}) == 1

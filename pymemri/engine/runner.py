@@ -45,7 +45,8 @@ def read_limits(
         unit = UNITS.get(value[-1:].upper(), 1)
         digits = value[:-1] if unit > 1 else value
         if name not in named or not (value.lower() == 'none' or digits.isdecimal() and int(digits)):
-            raise Invalid(f'{part!r} is no limit; there are {", ".join(sorted(named))}, as in memory=2G,cpu=60,files=none')
+            raise Invalid(f'{part!r} is no limit; there are {", ".join(sorted(named))}, '
+                          'as in memory=2G,cpu=60,files=none')
         found[name] = None if value.lower() == 'none' else int(digits) * unit
     return Limits(**found)
 
@@ -183,6 +184,7 @@ class Process:
         self.tail, self.over, self.end, self.pid = Tail(), threading.Event(), End(None), 0
     def __repr__(self): return f'Process({self.pid})'
 
+# %% ../../nbs/engine/runner.ipynb #c2cace35
 @patch
 def start(self:Process):
     "Begin. OSError if the program can't be started"
@@ -631,7 +633,7 @@ class Runs:
         one.thread.start()
 
 # %% ../../nbs/engine/runner.ipynb #ce16ac1c
-LOOK, KEEP, GRACE = .5, 5.0, .5 # seconds between looks at the status, between keepings of the output, and for a farewell
+LOOK, KEEP, GRACE = .5, 5.0, .5 # seconds between looks at the status, between keepings of output, for a farewell
 
 @patch
 def follow(self:Runs, one:Followed):

@@ -57,6 +57,7 @@ def limit(
         hard = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(LIMITS[name], (min(most, hard), hard))
 
+# %% ../../nbs/engine/supervisor.ipynb #879fd60d
 RESET = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD
 
 def become(

@@ -20,8 +20,8 @@ TRIGGER = 'PluginTrigger'
 WHAT = ('containerImage', 'pluginModule', 'pluginName', 'config', 'permissions') # a run gets these from its trigger
 KINDS = {**dict.fromkeys(WHAT, 'Text'), 'every': 'Integer', 'at': 'Text', 'whenType': 'Text', 'enabled': 'Bool',
          'error': 'Text'}
-TRIGGER_SCHEMA = [dict(type=PROPERTY_SCHEMA, itemType=TRIGGER, propertyName=p, valueType=k) for p, k in KINDS.items()] + \
-    [dict(type=EDGE_SCHEMA, sourceType=TRIGGER, edgeName='run', targetType='PluginRun')]
+TRIGGER_SCHEMA = [dict(type=PROPERTY_SCHEMA, itemType=TRIGGER, propertyName=p, valueType=k)
+                  for p, k in KINDS.items()] + [dict(type=EDGE_SCHEMA, sourceType=TRIGGER, edgeName='run', targetType='PluginRun')]
 STARTED_SCHEMA = RUN_SCHEMA + [dict(type=PROPERTY_SCHEMA, itemType='PluginRun', propertyName=p, valueType='Text')
                                for p in (*WHAT, 'targetItemId')]
 
@@ -147,7 +147,8 @@ def create_run(pod:Pod, trigger:dict)->dict:
     "A new run of the plugin of a trigger, inside a write; it has the trigger's accounts"
     define(pod, STARTED_SCHEMA + TRIGGER_SCHEMA)
     id = new_id()
-    pod.create([dict(type='PluginRun', id=id, targetItemId=id) | {n: trigger[n] for n in WHAT if trigger.get(n) is not None}])
+    what = {n: trigger[n] for n in WHAT if trigger.get(n) is not None}
+    pod.create([dict(type='PluginRun', id=id, targetItemId=id) | what])
     edges = pod.get_edges(dict(item=trigger['id'], direction='Outgoing', expandItems=False))
     accounts = [e['item'] if isinstance(e['item'], str) else e['item']['id'] for e in edges if e['name'] == 'account']
     pod.draw([dict(_source=id, _name='account', _target=a) for a in accounts]

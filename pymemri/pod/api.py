@@ -130,21 +130,27 @@ class LocalRoad:
     def speaks_v5(self)->bool:
         "Whether the Pod knows our additions; it does"
         return True
-    def backup(self, home:str|Path)->Path:
-        "Copy the Pod into a home folder; the folder of the copy"
-        return self.pod.backup(home)
-    def rekey(self, key:Key):
-        "Give the Pod another key"
-        self.pod.rekey(key)
-        self._key = key
-    def plugin_auth(self, asked:dict)->dict:
-        "Only a server can seal rights, and a plugin needs one to come to"
-        raise PodError(501, 'a plugin reaches a Pod through a server, and this Pod is in your own process; '
-                            'start one with `pymemri serve`, and ask a client with its `url`')
-    def close(self):
-        "End the plugins that are under way, and let go of the Pod"
-        if self.host: self.host.close()
-        self.pod.close()
+
+# %% ../../nbs/pod/api.ipynb #300c5133
+@patch
+def backup(self:LocalRoad, home:str|Path)->Path:
+    "Copy the Pod into a home folder; the folder of the copy"
+    return self.pod.backup(home)
+@patch
+def rekey(self:LocalRoad, key:Key):
+    "Give the Pod another key"
+    self.pod.rekey(key)
+    self._key = key
+@patch
+def plugin_auth(self:LocalRoad, asked:dict)->dict:
+    "Only a server can seal rights, and a plugin needs one to come to"
+    raise PodError(501, 'a plugin reaches a Pod through a server, and this Pod is in your own process; '
+                        'start one with `pymemri serve`, and ask a client with its `url`')
+@patch
+def close(self:LocalRoad):
+    "End the plugins that are under way, and let go of the Pod"
+    if self.host: self.host.close()
+    self.pod.close()
 
 # %% ../../nbs/pod/api.ipynb #f8ef5030
 def starting(

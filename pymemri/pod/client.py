@@ -377,6 +377,7 @@ def get(
         raise NoSuchItem(f'Item with id {id} has been deleted; `include_deleted=True` gives it all the same')
     return self.item_from_json(found[0])
 
+# %% ../../nbs/pod/client.ipynb #3b70dd32
 @patch
 def wait_for_run(
     self:PodClient,
@@ -393,6 +394,7 @@ def wait_for_run(
         if until and time.monotonic() > until: raise Unavailable(f'the run {id} has not ended yet')
         time.sleep(.1)
 
+# %% ../../nbs/pod/client.ipynb #8dbb090a
 @patch
 def exists(self:PodClient, id:str)->bool:
     "Whether the Pod has an item with this id, deleted or not"

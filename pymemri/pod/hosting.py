@@ -25,7 +25,8 @@ def host_settings(
     environ:Mapping[str, str],  # Such as `os.environ`
 )->Settings:
     "Settings for the server of an embedded Pod. Invalid if a variable makes no sense"
-    mine = {o.env for o in OPTIONS if o.field.startswith('plugins_') or o.field in ('use_kubernetes', 'insecure_plugin_script')}
+    others = 'use_kubernetes', 'insecure_plugin_script'
+    mine = {o.env for o in OPTIONS if o.field.startswith('plugins_') or o.field in others}
     return read_settings({'owners': 'ANY', 'non_tls': 'true', 'data_folder': str(home)},
                          {k: v for k, v in environ.items() if k in mine})
 
@@ -93,6 +94,7 @@ def close(self:Host):
     if self.thread and self.thread is not threading.current_thread(): self.thread.join(5)
     atexit.unregister(self.close)
 
+# %% ../../nbs/pod/hosting.ipynb #b4f2ff2b
 @patch
 def created(self:Host, ids:Iterable[str]):
     "Start those among new items that are runs and name something to run"

@@ -225,6 +225,7 @@ async def live(self:App, receive:Callable, send:Callable):
     await asyncio.to_thread(self.close)
     await send({'type': 'lifespan.shutdown.complete'})
 
+# %% ../../nbs/server/app.ipynb #091582c8
 @patch
 async def tick(self:App):
     "Every little while: write the log, close Pods that nobody uses, and look at triggers"

@@ -52,7 +52,7 @@ def is_new(
     return run.get('status') in (None, '', 'idle') and not run.get('deleted')
 
 # %% ../../nbs/server/plugins.ipynb #99b37c7c
-RUN_PLUGIN = 'import sys; from pymemri.plugin.run import run_plugin_cli; sys.exit(run_plugin_cli(["--read_args_from_env"]))'
+RUN_PLUGIN = 'import sys; from pymemri.plugin.run import run_plugin_cli as run; sys.exit(run(["--read_args_from_env"]))'
 
 def python_of(
     settings:Settings,
@@ -71,6 +71,7 @@ def failed(program:str, run:str, number:int)->PodError:
     return PodError(f'Failed to execute {program}, a plugin container triggered by item.rowid {run}, '
                     f'{os.strerror(number)} (os error {number})')
 
+# %% ../../nbs/server/plugins.ipynb #bb239b44
 class Starter:
     "Starts plugins as `settings` say"
     def __init__(

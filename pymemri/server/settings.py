@@ -169,8 +169,8 @@ OPTIONS = (
     Option('shared-server', '', 'SHARED_SERVER', 'BOOL', 'only create items, never show any', read_flag),
     Option('plugins-runner', '', 'POD_PLUGINS_RUNNER', 'HOW', 'how plugins are run that name a module: process, docker '
            'or kubernetes; those that name an image alone always are in a container', read_runner),
-    Option('plugins-python', '', 'POD_PLUGINS_PYTHON', '[MODULE=]PATH', 'the Python of plugins that are processes, such as '
-           'that of a virtual environment; this one if missing; may be repeated (in the environment: commas between)',
+    Option('plugins-python', '', 'POD_PLUGINS_PYTHON', '[MODULE=]PATH', 'the Python of plugins that are processes, '
+           'such as that of a virtual environment; this one if missing; may be repeated (in the environment: commas between)',
            read_pythons, True),
     Option('plugins-limits', '', 'POD_PLUGINS_LIMITS', 'LIMITS', 'what each process of a plugin may use, as in '
            'memory=2G,cpu=60,files=none', read_limits),
@@ -216,7 +216,8 @@ def texts_of(
     "What was said about an option; an empty list if nothing, or nothing but the default"
     said, where = args.get(option.field), f'--{option.name}'
     if said is None: said, where = environ.get(option.env, ''), option.env
-    if isinstance(said, str): said = said.split(',') if option.read in (read_scripts, read_pythons) and where == option.env else [said]
+    many = option.read in (read_scripts, read_pythons) and where == option.env
+    if isinstance(said, str): said = said.split(',') if many else [said]
     return where, [t for t in said if t.strip()]
 
 def read_settings(args:Mapping[str, str|list[str]|None], environ:Mapping[str, str])->Settings:
