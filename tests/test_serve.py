@@ -404,7 +404,6 @@ def test_a_bad_certificate_is_named(start, tmp_path):
 
 # --- plugins ---------------------------------------------------------------------------------------------------------
 
-FIVE = 'POD_FULL_ADDRESS POD_TARGET_ITEM POD_PLUGINRUN_ID POD_OWNER POD_AUTH_JSON'.split()
 RIGHTS = {'read': {'Note': '*', 'PluginRun': '*'}, 'create': {'Note': '*'}}
 PLUGIN = '''#!{python}
 import json, os, sys, urllib.request

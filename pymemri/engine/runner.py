@@ -160,7 +160,7 @@ def reason(
         except ValueError: name = str(-end.code)
     if name in ('SIGXCPU', 'SIGKILL') and limits.cpu and end.cpu >= limits.cpu:
         what = f'the plugin used more than {limits.cpu} seconds of processor time, which is its limit'
-    elif name == 'SIGXFSZ': what = f'the plugin wrote a file of more than {limits.file_size:,} bytes, which is its limit'
+    elif name == 'SIGXFSZ': what = f'the plugin wrote a file of more than {limits.file_size:,} bytes, its limit'
     elif name: what = f'the plugin was ended by the signal {name}'
     elif end.code is None: what = end.why or 'what watched over the plugin was ended; nobody knows how the plugin did'
     else: what = f'the plugin ended with exit code {end.code}{end.why and f" ({end.why})"}'
@@ -238,6 +238,7 @@ def ended(self:Process, wait:float)->End|None:
     "Its end, if it comes within `wait` seconds"
     return self.end if self.over.wait(wait) else None
 
+# %% ../../nbs/engine/runner.ipynb #1d9e832a
 @patch
 def stop(self:Process, hard:bool):
     "Ask it to end; `hard` leaves it no choice"
@@ -563,7 +564,8 @@ def clear_away(
     try:
         if 'container' in place:
             engine = docker_engine()
-            for box in engine.containers.list(all=True, filters={'name': f'^/{place["container"]}$'}): box.remove(force=True)
+            name = {'name': f'^/{place["container"]}$'}
+            for box in engine.containers.list(all=True, filters=name): box.remove(force=True)
         if 'job' in place:
             batch, core, space = kubernetes_clients()
             batch.delete_namespaced_job(place['job'], space, propagation_policy='Background', _request_timeout=10)

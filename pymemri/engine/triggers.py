@@ -21,7 +21,8 @@ WHAT = ('containerImage', 'pluginModule', 'pluginName', 'config', 'permissions')
 KINDS = {**dict.fromkeys(WHAT, 'Text'), 'every': 'Integer', 'at': 'Text', 'whenType': 'Text', 'enabled': 'Bool',
          'error': 'Text'}
 TRIGGER_SCHEMA = [dict(type=PROPERTY_SCHEMA, itemType=TRIGGER, propertyName=p, valueType=k)
-                  for p, k in KINDS.items()] + [dict(type=EDGE_SCHEMA, sourceType=TRIGGER, edgeName='run', targetType='PluginRun')]
+                  for p, k in KINDS.items()]
+TRIGGER_SCHEMA.append(dict(type=EDGE_SCHEMA, sourceType=TRIGGER, edgeName='run', targetType='PluginRun'))
 STARTED_SCHEMA = RUN_SCHEMA + [dict(type=PROPERTY_SCHEMA, itemType='PluginRun', propertyName=p, valueType='Text')
                                for p in (*WHAT, 'targetItemId')]
 
@@ -42,7 +43,8 @@ def read_at(
     found = AT.fullmatch(text.strip()) if isinstance(text, str) else None
     if not found or found[1] and found[2] == '*':
         raise Invalid(f'{text!r} is no time; write 07:30 (daily), Mon 07:30 (weekly) or *:30 (hourly)')
-    return At(DAYS.index(found[1].lower()) if found[1] else None, None if found[2] == '*' else int(found[2]), int(found[3]))
+    day, hour, minute = found.groups()
+    return At(DAYS.index(day.lower()) if day else None, None if hour == '*' else int(hour), int(minute))
 
 def next_at(
     at:At,

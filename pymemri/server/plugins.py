@@ -119,6 +119,7 @@ def job(self:Starter, run:dict, five:dict[str, str])->Any:
     if way == 'docker': return Container(image, five, s.plugins_docker_network, s.plugins_limits)
     return KubernetesJob(image, five, s.plugins_public_domain, s.plugins_limits)
 
+# %% ../../nbs/server/plugins.ipynb #578f6b9d
 @patch
 def start(
     self:Starter,

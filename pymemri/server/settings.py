@@ -170,8 +170,8 @@ OPTIONS = (
     Option('plugins-runner', '', 'POD_PLUGINS_RUNNER', 'HOW', 'how plugins are run that name a module: process, docker '
            'or kubernetes; those that name an image alone always are in a container', read_runner),
     Option('plugins-python', '', 'POD_PLUGINS_PYTHON', '[MODULE=]PATH', 'the Python of plugins that are processes, '
-           'such as that of a virtual environment; this one if missing; may be repeated (in the environment: commas between)',
-           read_pythons, True),
+           'such as that of a virtual environment; this one if missing; may be repeated (in the environment: commas '
+           'between)', read_pythons, True),
     Option('plugins-limits', '', 'POD_PLUGINS_LIMITS', 'LIMITS', 'what each process of a plugin may use, as in '
            'memory=2G,cpu=60,files=none', read_limits),
     Option('plugins-pass-on', '', 'POD_PLUGINS_PASS_ON', 'NAMES', 'variables of this environment that plugins as '
