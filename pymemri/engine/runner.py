@@ -158,7 +158,7 @@ def reason(
     if end.code is not None and end.code < 0:
         try: name = signal.Signals(-end.code).name
         except ValueError: name = str(-end.code)
-    if name in ('SIGXCPU', 'SIGKILL') and limits.cpu and end.cpu >= limits.cpu:
+    if limits.cpu and (name == 'SIGXCPU' or name == 'SIGKILL' and end.cpu >= limits.cpu):
         what = f'the plugin used more than {limits.cpu} seconds of processor time, which is its limit'
     elif name == 'SIGXFSZ': what = f'the plugin wrote a file of more than {limits.file_size:,} bytes, its limit'
     elif name: what = f'the plugin was ended by the signal {name}'
@@ -420,8 +420,9 @@ def kubernetes_clients()->tuple[Any, Any, str]:
             config.load_incluster_config()
             space = Path(NAMESPACE).read_text()
         else:
-            config.load_kube_config()
-            space = config.list_kube_config_contexts()[1]['context'].get('namespace', 'default')
+            file = os.environ.get('KUBECONFIG') or config.KUBE_CONFIG_DEFAULT_LOCATION
+            config.load_kube_config(file)
+            space = config.list_kube_config_contexts(file)[1]['context'].get('namespace', 'default')
     except (config.ConfigException, OSError) as e: failure = type(e).__name__
     else: return client.BatchV1Api(), client.CoreV1Api(), space
     raise Unavailable(f'no Kubernetes cluster is known here ({failure}). Name one in a kubeconfig file')
@@ -485,10 +486,9 @@ def stop(self:KubernetesJob, hard:bool):
 def output(self:KubernetesJob)->bytes:
     "The last of what it wrote"
     if self.batch is None: return b''
-    try: said = [self.call(self.core.read_namespaced_pod_log, p.metadata.name, self.space, tail_lines=20_000)
-                 for p in self.pods()]
+    read = partial(self.core.read_namespaced_pod_log, tail_lines=20_000, _preload_content=False) # bytes, as they are
+    try: return b''.join(self.call(read, p.metadata.name, self.space).data for p in self.pods())[-OUTPUT:]
     except Unavailable: return b''
-    return '\n'.join(map(str, said)).encode()[-OUTPUT:]
 
 @patch
 def place(self:KubernetesJob)->dict:
