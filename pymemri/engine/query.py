@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['OPERATOR', 'WORDS', 'EDGE_ROW', 'HEAD', 'ITEM', 'BARE_EDGES', 'HEADS', 'COLUMNS', 'ALL', 'GET', 'GET_EDGE', 'MARK',
-           'LOST', 'ENDS', 'COMPARE', 'STRUCTURAL', 'RARE', 'TERM', 'decode', 'UNBINDABLE', 'BEYOND', 'SAFE_TEXT',
-           'ROWS', 'MAX_DEPTH', 'SIDES', 'CATCH_UP', 'RIGHTS', 'SYSTEM', 'split_key', 'as_list', 'unmarked',
-           'expression', 'after_prefix', 'Filter', 'check_value', 'filter_of', 'Plan', 'shape_of', 'order_of', 'whole',
-           'match_of', 'Finder', 'index_name', 'sound', 'needle', 'run_parts', 'edge_options', 'words', 'words_of',
-           'granted_part', 'creatable_part', 'edge_condition', 'quoted', 'View', 'proposal_of', 'ranked', 'Found',
-           'FoundEdge']
+           'LOST', 'ENDS', 'COMPARE', 'STRUCTURAL', 'RARE', 'TERM', 'decode', 'UNBINDABLE', 'BEYOND', 'QUICK', 'RANGES',
+           'SAFE_TEXT', 'ROWS', 'MAX_DEPTH', 'SIDES', 'CATCH_UP', 'RIGHTS', 'SYSTEM', 'split_key', 'as_list',
+           'unmarked', 'expression', 'after_prefix', 'Filter', 'check_value', 'filter_of', 'Plan', 'shape_of',
+           'order_of', 'whole', 'match_of', 'Finder', 'index_name', 'sound', 'needle', 'run_parts', 'edge_options',
+           'words', 'words_of', 'granted_part', 'creatable_part', 'edge_condition', 'quoted', 'View', 'proposal_of',
+           'ranked', 'Found', 'FoundEdge']
 
 # %% ../../nbs/engine/query.ipynb #32f3cbbd
 import os, re, threading, time
@@ -458,6 +458,19 @@ def answer(self:Finder, plan:Plan, query:dict)->str:
         if not plan.rank: return self.store.one(plan.whole, plan.params(query))[0] or ''
         with self.store.read() as db: return sound(db, db.execute(plan.whole, plan.params(query)).fetchone())[0] or ''
     except UNBINDABLE: raise Invalid(BEYOND) from None
+
+# %% ../../nbs/engine/query.ipynb #130327a4
+QUICK, RANGES = 100, ('id', 'dateServerModified')
+
+@patch
+def is_quick(self:Finder, query:dict)->bool:
+    "Whether an answer takes microseconds, however large the Pod is"
+    if not isinstance(query, dict) or any(k in query for k in ('_text', '_offset', '_sort', '_memri')): return False
+    plan, page = self.plan(query), 'ids' in query and len(query['ids']) <= QUICK
+    page = page or isinstance(limit := query.get('_limit'), int) and limit <= QUICK
+    if not page or plan.whole is None or len(plan.types or []) > 1 or query.get('deleted'): return False
+    others = [f for f in plan.filters if f.name not in RANGES]
+    return not others or 'indexed by' in plan.source and all(f.op == '==' for f in others) and len(others) == 1
 
 # %% ../../nbs/engine/query.ipynb #8e69bafb
 SAFE_TEXT = re.compile(r'[A-Za-z0-9 _.,:;@+()-]*')
@@ -923,6 +936,11 @@ def restrict(self:View, plan:Plan):
     if plan.types and '*' in self.may.read and not {names.get(n, EDGE) for n in plan.types} & {*SPECIAL_TYPES, EDGE}:
         return
     plan.where.append(self.seeing.replace('x.', 'i.'))
+
+@patch
+def is_quick(self:View, query:dict)->bool:
+    "Whether an answer takes microseconds: where no row has to be looked at that may not be read"
+    return Finder.is_quick(self, query) and self.seeing.replace('x.', 'i.') not in self.plan(query).where
 
 @patch
 def seen(self:View, x:str)->str:

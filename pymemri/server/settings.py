@@ -104,10 +104,12 @@ def read_owners(text:str)->frozenset[str]|None:
 
 def read_scripts(texts:list[str])->dict[str, str]:
     "`image=path`, each split at its first `=`"
-    pairs = [t.partition('=')[::2] for t in texts]
-    for image, path in pairs:
-        if not image or not path: raise Invalid(f'{f"{image}={path}"!r} should be image=path')
-    return dict(pairs)
+    scripts:dict[str, str] = {}
+    for text in texts:
+        image, _, path = text.partition('=')
+        if not image or not path: raise Invalid(f'{text!r} should be image=path')
+        scripts[image] = path
+    return scripts
 
 # %% ../../nbs/server/settings.ipynb #e7c39feb
 class Option(NamedTuple):
@@ -148,7 +150,7 @@ OPTIONS = (
     Option('plugins-docker-network', '', 'POD_PLUGINS_DOCKER_NETWORK', 'NAME', 'network of plugins in Docker'),
     Option('plugins-public-domain', '', 'PLUGINS_PUBLIC_DOMAIN', 'DOMAIN', 'what plugins in Kubernetes are a '
            'sub-domain of'),
-    Option('use-kubernetes', '', 'POD_USE_KUBERNETES', 'BOOL', 'start plugins with kubectl, not with docker', read_flag),
+    Option('use-kubernetes', '', 'POD_USE_KUBERNETES', 'BOOL', 'start plugins by kubectl, not by docker', read_flag),
     Option('insecure-plugin-script', '', 'POD_INSECURE_PLUGIN_SCRIPT', 'IMAGE=PATH', 'a program to run instead of this '
            'container image; may be repeated (in the environment: commas between)', read_scripts, True),
     Option('email-smtp-relay', '', 'EMAIL_SMTP_RELAY', 'HOST', 'server that sends the mail of plugins'),
