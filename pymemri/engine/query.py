@@ -44,7 +44,7 @@ BARE_EDGES = f"""select {EDGE_ROW}+n n, '{EDGE_PREFIX}'||printf('%016x', n) id, 
     date dateServerModified, deleted, 2 edge,
     format('{{"type":"{EDGE}","id":"{EDGE_PREFIX}%016x","dateCreated":%d,"dateModified":%d}}', n, date, date) doc
     from edges e where self is null"""
-HEADS = ('id', 'dateServerModified', 'deleted') # properties that stand in columns
+HEADS = ('id', 'type', 'dateServerModified', 'deleted') # properties that stand in columns
 COLUMNS = ('n', 'id', 'type', 'dateServerModified', 'deleted', 'edge', 'doc')
 ALL = ', '.join(COLUMNS)
 GET = f'select {ITEM} from items i where id=?'
