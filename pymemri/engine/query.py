@@ -432,7 +432,9 @@ def find_json(self:Finder, query:dict)->str:
     "`search_json`, as long as nobody drops an index"
     plan = self.plan(query)
     if plan.rank: self.catch_up()
-    if plan.types == []: return '[]'
+    if plan.types == []:
+        plan.params(query) # a bad question is one here too
+        return '[]'
     if plan.whole: return f'[{self.unmarked(self.answer(plan, query), self.store.read)}]'
     start = time.perf_counter()
     with self.rows(plan, query) as (db, rows):
@@ -932,6 +934,7 @@ def showing(self:View, plan:Plan|None, name:str)->str|None:
 def restrict(self:View, plan:Plan):
     "Leave out what may not be read"
     names = self.store.type_names
+    if plan.types == []: plan.types = None # asked as if there were such a type: errors must not tell
     if plan.types and set(plan.types) <= set(self.listed): return
     if plan.types and '*' in self.may.read and not {names.get(n, EDGE) for n in plan.types} & {*SPECIAL_TYPES, EDGE}:
         return
