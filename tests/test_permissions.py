@@ -126,14 +126,15 @@ VALUES = dict(Text=words | st.sampled_from(['', 'é', 'x"y', 'ant\nbee']), Integ
               Real=st.sampled_from([0.5, 2.0]), Bool=st.booleans())
 PROPS = st.fixed_dictionaries({}, optional={p: VALUES[k] for p, k in KINDS.items()})
 LISTED = st.lists(st.sampled_from([*KINDS]), max_size=3, unique=True)
-BY_TYPE = st.dictionaries(st.sampled_from([*TYPES, 'Z', '*', 'Edge', 'Nobody', 'PluginRun']),
-                          LISTED.map(lambda x: x) | st.just('*'), max_size=3)
-BY_TYPE = BY_TYPE.map(lambda d: {t: v if t not in ('Z', 'Nobody', 'PluginRun', 'Edge') or v == '*' else [] for t, v in d.items()})
+ODD = ('Z', 'Nobody', 'PluginRun', 'Edge') # types that do not declare all properties
+BY_TYPE = st.dictionaries(st.sampled_from([*TYPES, *TYPES, '*', *ODD]), LISTED | st.just('*'), max_size=3)
+BY_TYPE = BY_TYPE.map(lambda d: {t: v if t not in ODD or v == '*' else [] for t, v in d.items()})
+PARTS = st.builds(lambda a, more: more | dict(zip('ABC', a)), st.permutations([['name', 'age'], '*', ['note', 'doc']]), BY_TYPE)
 EDGES = st.just('*') | st.lists(st.sampled_from(['friend', 'foe', 'A.friend', 'B.foe', 'a.b', 'never']), max_size=3)
-PERMISSIONS = st.fixed_dictionaries({}, optional=dict(
-    read=BY_TYPE, create=BY_TYPE.map(lambda d: {t: v for t, v in d.items() if t != 'PluginRun'}), update=BY_TYPE,
+PERMISSIONS = st.fixed_dictionaries(dict(read=BY_TYPE | PARTS), optional=dict(
+    create=BY_TYPE.map(lambda d: {t: v for t, v in d.items() if t != 'PluginRun'}), update=BY_TYPE,
     delete=st.lists(st.sampled_from([*TYPES, '*']), max_size=2),
-    edges=st.fixed_dictionaries({}, optional=dict(read=EDGES, create=EDGES, delete=EDGES))))
+    edges=st.fixed_dictionaries(dict(read=EDGES), optional=dict(create=EDGES, delete=EDGES))))
 IDS = [f'item-{i}' for i in range(8)]
 ITEM = st.tuples(st.sampled_from([*TYPES, 'Z', 'Edge']), PROPS, st.booleans())
 
@@ -211,8 +212,7 @@ def all_ids(pod):
         return [i for i, in db.execute('select id from items').fetchall()] + edges + ['nobody']
 
 
-from hypothesis import Phase
-SLOW = dict(phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = dict(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def build(folder, content):
@@ -439,6 +439,8 @@ OPERATIONS = {
     'delete own run': (lambda g: g.delete_item(RUN), NO, {}),
     'delete by update': (lambda g: g.update_item(dict(id='item-a', deleted=True)), 'NotFound',
                          dict.fromkeys(SEES_A, NO) | dict(update=NO, delete='ok', full='ok')),
+    'undelete': (lambda g: g.update_item(dict(id='item-a', deleted=False)), 'NotFound',
+                 dict.fromkeys(SEES_A, NO) | dict(update='ok', delete='ok', full='ok')),
     'delete nobody': (lambda g: g.delete_item('nobody'), 'NotFound', {}),
     'draw': (lambda g: g.create_edge(dict(_source='item-a', _name='friend', _target='item-b')), NO,
              dict(draw='ok', full='ok')),

@@ -559,6 +559,10 @@ def set(self:Store, name:str, value:bool):
 # %% ../../nbs/engine/store.ipynb #abeb247e
 HAS_SHA = "json_extract(doc, '$.sha256')=?"
 
+def file_patch(ref:str, key:str)->str:
+    "What the items of a file are given once its content is there, as a JSON merge patch"
+    return msgspec.json.encode(dict(key=key, nonce=ref.partition('-')[2][:48])).decode()
+
 @patch
 def add_file(self:Store, sha256:str, ref:str, key:str, size:int):
     "Remember where the bytes with a digest are; `Conflict` if that is known already"
@@ -566,16 +570,13 @@ def add_file(self:Store, sha256:str, ref:str, key:str, size:int):
     except sqlcipher.IntegrityError: raise Conflict(f'File already exists: {sha256}') from None
     self.main.execute(f'update items set doc=json_patch(doc, ?) where {HAS_SHA}', (file_patch(ref, key), sha256))
 
-def file_patch(ref:str, key:str)->str:
-    "What the items of a file are given once its content is there, as a JSON merge patch"
-    return msgspec.json.encode(dict(key=key, nonce=ref.partition('-')[2][:48])).decode()
-
 @patch
 def share_file(self:Store, ids:list[str], ref:str, key:str):
     "Give items what those have that were there when the content came"
     self.main.execute('update items set doc=json_patch(doc, ?) where id in (select value from json_each(?))',
                       (file_patch(ref, key), msgspec.json.encode(ids).decode()))
 
+# %% ../../nbs/engine/store.ipynb #2c66a01f
 @patch
 def file(self:Store, sha256:str)->tuple[str, str, int]|None:
     "Ref, key and size of the bytes with a digest; None if they are not here"
