@@ -269,8 +269,8 @@ def upload_file(self:Guard, file:dict, data:Source)->dict:
         raise NotFound(f'Item with sha256 {sha256} not found in database')
     if self.store.file(sha256.lower()) is None: self.pod.upload_file(file, data)
     else:
-        mine = [i['id'] for i in self.find.search({'sha256': sha256.lower()})]
-        self.pod.files.upload_again(sha256, data, mine)
+        mine = self.find.search({'sha256': [sha256, sha256.lower(), sha256.upper()]})
+        self.pod.files.upload_again(sha256, data, [i['id'] for i in mine])
     return {}
 
 # %% ../../nbs/engine/guard.ipynb #81567c35

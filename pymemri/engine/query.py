@@ -1168,7 +1168,7 @@ def look_edges(self:View, id:str='', source:str='', name:str='', target:str='')-
 @patch
 def holds(self:View, sha256:str, key:str)->bool:
     "Whether an item that shows `sha256` carries this key"
-    start, query = time.perf_counter(), {'sha256': sha256}
+    start, query = time.perf_counter(), {'sha256': [sha256, sha256.upper()]} # as items spell it
     rows = self.tally(query, "json_extract(i.doc, '$.key')", '')
     self.note(self.plan(query), time.perf_counter() - start)
     return (key,) in rows
