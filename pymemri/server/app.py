@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'CODES', 'MAX_JSON', 'MAX_FILE', 'PATIENCE', 'GONE', 'PIECE', 'WAITING', 'WIRES',
-           'PREFLIGHT', 'OPERATIONS', 'SPECIAL', 'BODY', 'NO_AUTH', 'PACK_FROM', 'Ask', 'Answer', 'missed', 'code_of',
-           'told', 'told_as_memri', 'read_all', 'unzip', 'Pipe', 'App', 'closing', 'Operation', 'bare', 'plain',
-           'get_item', 'text_at', 'Body', 'auth_of', 'auth_in', 'not_allowed', 'decoded', 'as_json', 'pack', 'Spout',
-           'archive']
+           'PREFLIGHT', 'OPERATIONS', 'SPECIAL', 'WHOLE', 'BODY', 'NO_AUTH', 'PACK_FROM', 'Ask', 'Answer', 'missed',
+           'code_of', 'told', 'told_as_memri', 'read_all', 'unzip', 'Pipe', 'App', 'closing', 'Operation', 'bare',
+           'plain', 'get_item', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'not_allowed', 'decoded', 'as_json',
+           'pack', 'Spout', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
 import asyncio, base64, hashlib, queue, tarfile, tempfile, threading, time, traceback, zlib
@@ -28,24 +28,21 @@ from .openapi import OPENAPI
 from .plugins import Starter
 from .pods import Held, Pods
 from .settings import POD_VERSION, Settings, data_home
-from .watch import Log, Metrics, called
+from .watch import Log, Metrics
 
 # %% ../../nbs/server/app.ipynb #ee69d86f
 class Ask:
     "A request: what was asked, and how to get its body"
-    __slots__ = ('method', 'parts', 'headers', 'receive', 'started', 'wire', 'owner', 'op')
+    __slots__ = ('method', 'parts', 'headers', 'length', 'receive', 'started', 'wire', 'owner', 'op')
     def __init__(self, scope:dict, receive:Callable[[], Awaitable[dict]]):
         path = (scope.get('raw_path') or scope['path'].encode('latin-1', 'replace')).partition(b'?')[0].decode('latin-1')
-        if path.endswith('/') and path != '/': path = path[:-1]
+        if path[-1:] == '/' and path != '/': path = path[:-1]
         self.method, self.parts, self.receive = scope['method'], path[1:].split('/'), receive
         self.headers:dict[bytes, bytes] = dict(scope['headers'])
+        said = self.headers.get(b'content-length', b'')
+        self.length = int(said) if said.isdigit() else None # bytes of the body, as the head says
         self.started = time.perf_counter()
         self.wire = self.owner = self.op = '' # filled in once the path has led somewhere
-    @property
-    def length(self)->int|None:
-        "Bytes of the body, as the head says; None if it does not"
-        said = self.headers.get(b'content-length', b'')
-        return int(said) if said.isdigit() else None
 
 # %% ../../nbs/server/app.ipynb #64b406e7
 CORS = (b'access-control-allow-origin', b'*')
@@ -67,10 +64,10 @@ class Answer:
     async def send(self, send:Callable[[dict], Awaitable[None]]):
         "Give it to an ASGI server"
         headers, more = self.headers, self.pieces is not None
-        if not more: headers = [*headers, (b'content-length', str(len(self.body)).encode())]
-        await send(dict(type='http.response.start', status=self.status, headers=headers))
-        await send(dict(type='http.response.body', body=self.body, more_body=more))
-        if self.pieces is None: return
+        if not more: headers = [*headers, (b'content-length', b'%d' % len(self.body))]
+        await send({'type': 'http.response.start', 'status': self.status, 'headers': headers})
+        await send({'type': 'http.response.body', 'body': self.body, 'more_body': more})
+        if not more: return
         async for piece in self.pieces: await send(dict(type='http.response.body', body=piece, more_body=True))
         await send(dict(type='http.response.body', body=b''))
 
@@ -110,7 +107,8 @@ async def read_all(ask:Ask)->bytes:
     body, parts = message.get('body', b''), []
     while message.get('more_body'):
         parts.append(body)
-        try: message = await asyncio.wait_for(ask.receive(), PATIENCE)
+        try:
+            async with asyncio.timeout(PATIENCE): message = await ask.receive()
         except TimeoutError: raise Unavailable(f'no byte of the body came for {PATIENCE} seconds') from None
         body = message.get('body', b'')
     if message['type'] == 'http.disconnect': raise Unavailable(GONE)
@@ -148,15 +146,17 @@ class Pipe:
         for _ in range(WAITING + 1): self.room.release()
     async def feed(self, ask:Ask):
         "Hand over the body of a request"
-        part, more = bytearray(), True
+        parts, size, more = [], 0, True
         while more:
-            try: message = await asyncio.wait_for(ask.receive(), PATIENCE)
+            try:
+                async with asyncio.timeout(PATIENCE): message = await ask.receive()
             except TimeoutError: message = {'type': 'http.disconnect'}
             if message['type'] == 'http.disconnect': return await self.put(Unavailable(GONE))
-            part += message.get('body', b'')
-            more = message.get('more_body', False)
-            if part and (len(part) >= PIECE or not more) and not self.over: await self.put(bytes(part))
-            if len(part) >= PIECE or self.over: part = bytearray()
+            parts.append(part := message.get('body', b''))
+            size, more = size + len(part), message.get('more_body', False)
+            if size < PIECE and more: continue
+            if size and not self.over: await self.put(b''.join(parts))
+            parts, size = [], 0
         await self.put(None)
 
 # %% ../../nbs/server/app.ipynb #efea3da0
@@ -196,7 +196,7 @@ async def __call__(self:App, scope:dict, receive:Callable, send:Callable):
     if scope['type'] != 'http': return await send({'type': 'websocket.close'})
     if self.timer is None: self.timer = asyncio.create_task(self.tick())
     ask = Ask(scope, receive)
-    self.metrics.under_way.inc()
+    self.metrics.under_way += 1
     status = 500
     try:
         answer = await self.answer(ask)
@@ -204,9 +204,9 @@ async def __call__(self:App, scope:dict, receive:Callable, send:Callable):
         await answer.send(send)
     finally:
         seconds = time.perf_counter() - ask.started
-        self.metrics.under_way.dec()
+        self.metrics.under_way -= 1
         self.metrics.note(ask.op, status, seconds)
-        self.log.note(ask.method, called(ask.wire, ask.owner, ask.op), status, seconds)
+        self.log.note(ask.method, ask.wire, ask.owner, ask.op, status, seconds)
 
 @patch
 async def live(self:App, receive:Callable, send:Callable):
@@ -386,12 +386,17 @@ def text_at(payload:Any, name:str)->str:
     raise Invalid(f'the payload should be an object with a text `{name}`')
 
 # %% ../../nbs/server/app.ipynb #c50e18dc
+class Whole(msgspec.Struct):
+    "A body in our wire as most are"
+    auth: ClientAuth|PluginAuth
+    payload: msgspec.Raw = msgspec.Raw(b'null')
+
 class Body(msgspec.Struct):
-    "A body in our wire"
+    "Any other, of which to tell what is wrong with it"
     auth: msgspec.Raw = msgspec.Raw(b'') # not there
     payload: msgspec.Raw = msgspec.Raw(b'null')
 
-BODY = msgspec.json.Decoder(Body)
+WHOLE, BODY = msgspec.json.Decoder(Whole), msgspec.json.Decoder(Body)
 NO_AUTH = ('who asks? A body needs `auth`, {"type":"ClientAuth","databaseKey":…} or what a plugin was given, '
            'or the request a header `Authorization: Pod …`')
 
@@ -419,6 +424,10 @@ async def body_of(self:App, ask:Ask)->tuple[ClientAuth|PluginAuth, bytes]:
         raise PodError(415, 'a body is plain or gzip, and its head says another Content-Encoding')
     data = await read_all(ask)
     if encoding == b'gzip': data = unzip(data) if len(data) < 2**16 else await self.run(unzip, data)
+    try:
+        whole = WHOLE.decode(data)
+        return whole.auth, bytes(whole.payload)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError): pass # not at once
     try: body = BODY.decode(data) if data else Body()
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
         raise Invalid(f'the body is not {{"auth": …, "payload": …}} in JSON: {e}') from None
@@ -435,9 +444,10 @@ async def ours(self:App, ask:Ask)->Answer:
     if not (upload or len(parts) == 3 and (parts[2] in OPERATIONS or parts[2] in SPECIAL)) or not parts[1]:
         return closing(told(NotFound('there is no such path here; /v5/openapi.json lists those there are'),
                             'UnknownEndpoint'))
-    ask.op = parts[2]
-    try: ask.owner = unquote(parts[1], errors='strict')
-    except UnicodeDecodeError: raise Invalid('the owner in the path is not UTF-8') from None
+    _, ask.owner, ask.op, *_ = parts
+    if '%' in ask.owner:
+        try: ask.owner = unquote(ask.owner, errors='strict')
+        except UnicodeDecodeError: raise Invalid('the owner in the path is not UTF-8') from None
     if ask.method != 'POST': return not_allowed(b'POST')
     if ask.length is None: return closing(told(PodError(411, 'the head of the request must say Content-Length')))
     if upload: return await self.our_upload(ask, parts[3])
@@ -481,7 +491,8 @@ async def our_call(self:App, ask:Ask, held:Held, pod:Pod|Guard, payload:bytes, g
     if ask.op == 'rekey': self.pods.forget(held)
     if ask.op in ('create_item', 'bulk') and b'"PluginRun"' in payload:
         await self.start_created(ask.owner, held, out, grant)
-    return await self.packed(ask, Answer(as_json(out)))
+    answer = Answer(as_json(out))
+    return answer if len(answer.body) < PACK_FROM else await self.packed(ask, answer)
 
 def decoded(payload:bytes)->Any:
     "A payload from JSON, or `Invalid`"
@@ -502,8 +513,8 @@ def pack(data:bytes)->bytes:
 
 @patch
 async def packed(self:App, ask:Ask, answer:Answer)->Answer:
-    "`answer`, packed if that is asked for and pays"
-    if len(answer.body) < PACK_FROM or b'gzip' not in ask.headers.get(b'accept-encoding', b''): return answer
+    "`answer`, packed if that is asked for"
+    if b'gzip' not in ask.headers.get(b'accept-encoding', b''): return answer
     answer.body = await self.run(pack, answer.body)
     answer.headers = [*answer.headers, (b'content-encoding', b'gzip'), (b'vary', b'accept-encoding')]
     return answer
