@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'CODES', 'MAX_JSON', 'MAX_FILE', 'PATIENCE', 'GONE', 'PIECE', 'WAITING', 'WIRES',
-           'PREFLIGHT', 'OPERATIONS', 'SPECIAL', 'WHOLE', 'BODY', 'NO_AUTH', 'PACK_FROM', 'Ask', 'Answer', 'missed',
-           'code_of', 'told', 'told_as_memri', 'read_all', 'unzip', 'Pipe', 'App', 'closing', 'Operation', 'bare',
-           'plain', 'get_item', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'not_allowed', 'decoded', 'as_json',
-           'pack', 'Spout', 'archive']
+           'PREFLIGHT', 'OPERATIONS', 'SPECIAL', 'WHOLE', 'BODY', 'NO_AUTH', 'NO_PATH', 'PACK_FROM', 'Ask', 'Answer',
+           'missed', 'code_of', 'told', 'told_as_memri', 'read_all', 'unzip', 'Pipe', 'App', 'closing', 'Operation',
+           'bare', 'plain', 'get_item', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'not_allowed', 'decoded',
+           'as_json', 'pack', 'Spout', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
 import asyncio, base64, hashlib, queue, tarfile, tempfile, threading, time, traceback, zlib
@@ -233,7 +233,9 @@ def run(self:App, f:Callable, *args)->Awaitable:
 @patch
 async def answer(self:App, ask:Ask)->Answer:
     "The answer to a request, or to what went wrong with it"
-    try: return await self.route(ask)
+    try:
+        found = self.route(ask)
+        return found if isinstance(found, Answer) else await found
     except PodError as e: error = e
     except Exception as e:
         where = [f'{f.filename.rpartition("pymemri/")[2]}:{f.lineno}' for f in traceback.extract_tb(e.__traceback__)]
@@ -247,24 +249,24 @@ PREFLIGHT = [CORS, (b'access-control-allow-methods', b'HEAD, GET, POST, PUT'),
              (b'access-control-max-age', b'300'), (b'vary', b'origin')]
 
 @patch
-async def route(self:App, ask:Ask)->Answer:
+def route(self:App, ask:Ask)->Answer|Awaitable[Answer]:
     "Bring a request to who can answer it"
     parts, method = ask.parts, ask.method
-    if self.settings.shared_server: return await self.only_create(ask)
+    if self.settings.shared_server: return self.only_create(ask)
     if method == 'OPTIONS' and b'origin' in ask.headers: return Answer(b'', 200, PREFLIGHT)
-    if parts[0] == 'v5' and 'v5' in self.wires: return await self.ours(ask)
+    if parts[0] == 'v5' and 'v5' in self.wires: return self.ours(ask)
     if parts == ['version'] and method == 'GET':
         ask.op = 'version'
         return Answer(POD_VERSION.encode(), 200, [*TEXT, CORS])
-    if method == 'POST' and parts[0] in self.wires and len(parts) >= 3 and all(parts): return await self.memri(ask)
+    if method == 'POST' and parts[0] in self.wires and len(parts) >= 3 and all(parts): return self.memri(ask)
     return missed()
 
 @patch
-async def only_create(self:App, ask:Ask)->Answer:
+def only_create(self:App, ask:Ask)->Answer|Awaitable[Answer]:
     "A shared server takes items, and gives nothing"
     if ask.parts == ['version'] and ask.method == 'GET': return Answer(POD_VERSION.encode(), 200, [*TEXT, CORS])
     wanted = ask.method == 'POST' and len(ask.parts) == 3 and all(ask.parts) and ask.parts[2] == 'create_item'
-    if wanted and ask.parts[0] in self.wires: return await (self.ours if ask.parts[0] == 'v5' else self.memri)(ask)
+    if wanted and ask.parts[0] in self.wires: return (self.ours if ask.parts[0] == 'v5' else self.memri)(ask)
     return missed(b'')
 
 # %% ../../nbs/server/app.ipynb #98f22d1d
@@ -435,16 +437,18 @@ async def body_of(self:App, ask:Ask)->tuple[ClientAuth|PluginAuth, bytes]:
         bytes(body.payload)
 
 # %% ../../nbs/server/app.ipynb #2ce48270
+NO_PATH = 'there is no such path here; /v5/openapi.json lists those there are'
+
 @patch
 async def ours(self:App, ask:Ask)->Answer:
     "A request in our wire"
     ask.wire, parts = 'v5', ask.parts
-    upload = len(parts) == 4 and parts[2] == 'upload_file'
-    if len(parts) == 2 and parts[1] in ('health', 'metrics', 'openapi.json'): return self.about(ask)
-    if not (upload or len(parts) == 3 and (parts[2] in OPERATIONS or parts[2] in SPECIAL)) or not parts[1]:
-        return closing(told(NotFound('there is no such path here; /v5/openapi.json lists those there are'),
-                            'UnknownEndpoint'))
-    _, ask.owner, ask.op, *_ = parts
+    n, upload = len(parts), False
+    if n != 3 or not parts[1] or parts[2] not in OPERATIONS and parts[2] not in SPECIAL:
+        if n == 2 and parts[1] in ('health', 'metrics', 'openapi.json'): return self.about(ask)
+        upload = n == 4 and parts[1] and parts[2] == 'upload_file'
+        if not upload: return closing(told(NotFound(NO_PATH), 'UnknownEndpoint'))
+    ask.owner, ask.op = parts[1], parts[2]
     if '%' in ask.owner:
         try: ask.owner = unquote(ask.owner, errors='strict')
         except UnicodeDecodeError: raise Invalid('the owner in the path is not UTF-8') from None

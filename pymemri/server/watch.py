@@ -75,20 +75,21 @@ class Log:
         self.write, self.clock, self.notes, self.lock = write, clock, deque(), threading.Lock()
     def note(self, method:str, wire:str, owner:str, op:str, status:int, seconds:float):
         "Remember a request; `wire`, `owner` and `op` are what `called` takes"
-        self.notes.append((self.clock(), method, wire, owner, op, status, seconds))
+        self.notes.append((self.clock(), (method, wire, owner, op), status, seconds))
     def say(self, event:str, **what):
         "Write a line about something else, now"
         self.flush()
         self.put([json.dumps(dict(time=stamp(self.clock()), event=event, **what), ensure_ascii=False)])
     def flush(self):
         "Write what was noted"
-        lines, known, second, at = [], {}, None, ''
-        while self.notes:
-            moment, *what, status, seconds = self.notes.popleft()
+        lines, known, second, at, notes = [], {}, None, '', self.notes
+        while notes:
+            moment, what, status, seconds = notes.popleft()
             if (whole := int(moment)) != second: second, at = whole, stamp(whole)[:-4]
-            if (said := known.get(asked := tuple(what))) is None:
-                said = known[asked] = f'"method":{json.dumps(what[0])},"path":{json.dumps(called(*what[1:]))}'
-            lines.append(f'{{"time":"{at}{int(moment % 1 * 1000):03}Z",{said},"status":{status},"ms":{seconds * 1000:.2f}}}')
+            if (said := known.get(what)) is None:
+                said = known[what] = f'"method":{json.dumps(what[0])},"path":{json.dumps(called(*what[1:]))}'
+            lines.append('{"time":"%s%03dZ",%s,"status":%d,"ms":%.2f}' % (
+                at, (moment - whole) * 1000, said, status, seconds * 1000))
         if lines: self.put(lines)
     def put(self, lines:list[str]):
         "Write whole lines"
