@@ -61,6 +61,18 @@ class Files:
                 if (self.store.file(digest) or ('',))[0] != sealed.ref: self.blobs.remove(sealed.ref)
                 raise
 
+# %% ../../nbs/engine/files.ipynb #128f174e
+@patch
+def upload_again(self:Files, sha256:str, data:Source, ids:list[str]):
+    "Let items with the digest of a file that is here share it, if `data` is its content; `Invalid` if it is not"
+    digest = check_sha256(sha256)
+    with self.uploading():
+        self.blobs.remove(put_sealed(self.blobs, data, digest).ref)
+        with self.store.write():
+            found = self.store.file(digest)
+            if found is None: raise Unavailable(f'file {digest} was swept away while it was uploaded; upload it again')
+            self.store.share_file(ids, *found[:2])
+
 # %% ../../nbs/engine/files.ipynb #4e62d848
 @patch
 def open(self:Files, sha256:str)->Iterator[bytes]:

@@ -15,7 +15,7 @@ from ..core import Conflict, Invalid, NotFound, PodError, home_folder, now_ms, p
 from ..crypto import Source
 from .files import Files
 from .query import Finder, decode
-from .schema import EDGE_SCHEMA, PROPERTY_SCHEMA, Change, shown
+from .schema import EDGE_SCHEMA, PROPERTY_SCHEMA, shown
 from .store import Store
 
 # %% ../../nbs/engine/pod.ipynb #e979b1fc
@@ -138,7 +138,7 @@ def change(self:Pod, many:list[dict]):
 @patch
 def delete_item(self:Pod, id:str)->dict:
     "Mark the item (or edge) as deleted; twice is harmless. `NotFound` if there is none"
-    with self.store.write(): self.store.update(Change(check_id(id), '{}', None, True))
+    with self.store.write(): self.change([dict(id=check_id(id), deleted=True)])
     return {}
 
 # %% ../../nbs/engine/pod.ipynb #de5dfd99
@@ -214,7 +214,7 @@ def bulk(self:Pod, actions:dict)->dict:
     with self.store.write():
         out = dict(createItems=self.create(actions.get('createItems', [])))
         self.change(actions.get('updateItems', []))
-        for id in actions.get('deleteItems', []): self.store.update(Change(check_id(id), '{}', None, True))
+        self.change([dict(id=check_id(id), deleted=True) for id in actions.get('deleteItems', [])])
         out['createEdges'] = self.draw(actions.get('createEdges', []))
         self.undraw(actions.get('deleteEdges', []))
         out['search'] = [self.search(q) for q in actions.get('search', [])]
@@ -251,7 +251,7 @@ def facets(self:Pod, asked:dict)->list[dict]:
 def schema(self:Pod)->dict:
     "The kinds of all properties, and for each type the properties and edges that were declared"
     with self.store.lock: self.store.writing() or self.store.refresh()
-    s = self.store.schema
+    s = self.find.known()
     types = {t: dict(properties=dict(s.types.get(t, {})), edges={e: list(x) for e, x in s.edges.get(t, {}).items()})
              for t in sorted(s.types.keys() | s.edges.keys())}
     return dict(properties=dict(s.kinds), types=types)

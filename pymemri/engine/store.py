@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RAW_KEY', 'LAYOUT', 'VERSION', 'INSERT', 'EDGE', 'EDGE_PREFIX', 'SORT_FROM', 'SETTINGS', 'HAS_SHA', 'telling',
-           'salt_of', 'cipher_key', 'connect', 'edge_id', 'edge_number', 'Store', 'at_fork']
+           'salt_of', 'cipher_key', 'connect', 'edge_id', 'edge_number', 'Store', 'at_fork', 'file_patch']
 
 # %% ../../nbs/engine/store.ipynb #e5c10612
 import hashlib, os, re, threading, time, weakref
@@ -564,8 +564,17 @@ def add_file(self:Store, sha256:str, ref:str, key:str, size:int):
     "Remember where the bytes with a digest are; `Conflict` if that is known already"
     try: self.main.execute('insert into files values (?, ?, ?, ?)', (sha256, ref, bytes.fromhex(key), size))
     except sqlcipher.IntegrityError: raise Conflict(f'File already exists: {sha256}') from None
-    patch = msgspec.json.encode(dict(key=key, nonce=ref.partition('-')[2][:48])).decode()
-    self.main.execute(f'update items set doc=json_patch(doc, ?) where {HAS_SHA}', (patch, sha256))
+    self.main.execute(f'update items set doc=json_patch(doc, ?) where {HAS_SHA}', (file_patch(ref, key), sha256))
+
+def file_patch(ref:str, key:str)->str:
+    "What the items of a file are given once its content is there, as a JSON merge patch"
+    return msgspec.json.encode(dict(key=key, nonce=ref.partition('-')[2][:48])).decode()
+
+@patch
+def share_file(self:Store, ids:list[str], ref:str, key:str):
+    "Give items what those have that were there when the content came"
+    self.main.execute('update items set doc=json_patch(doc, ?) where id in (select value from json_each(?))',
+                      (file_patch(ref, key), msgspec.json.encode(ids).decode()))
 
 @patch
 def file(self:Store, sha256:str)->tuple[str, str, int]|None:

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'CODES', 'MAX_JSON', 'MAX_FILE', 'PATIENCE', 'GONE', 'PIECE', 'WAITING', 'WIRES',
-           'PREFLIGHT', 'OPERATIONS', 'SPECIAL', 'WHOLE', 'BODY', 'NO_AUTH', 'NO_PATH', 'PACK_FROM', 'Ask', 'Answer',
-           'missed', 'code_of', 'told', 'told_as_memri', 'read_all', 'unzip', 'Pipe', 'App', 'closing', 'Operation',
-           'bare', 'plain', 'get_item', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'not_allowed', 'decoded',
-           'as_json', 'pack', 'Spout', 'archive']
+           'HEADERS', 'PREFLIGHT', 'OPS', 'OPERATIONS', 'SPECIAL', 'WHOLE', 'BODY', 'NO_AUTH', 'NO_PATH', 'PACK_FROM',
+           'Ask', 'Answer', 'missed', 'code_of', 'told', 'told_as_memri', 'read_all', 'unzip', 'Pipe', 'App',
+           'preflight', 'closing', 'Operation', 'bare', 'plain', 'get_item', 'text_at', 'Whole', 'Body', 'auth_of',
+           'auth_in', 'not_allowed', 'check_declared', 'decoded', 'as_json', 'pack', 'sized', 'Spout', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
 import asyncio, base64, hashlib, queue, tarfile, tempfile, threading, time, traceback, zlib
@@ -20,9 +20,11 @@ from fastcore.basics import patch
 from .. import __version__
 from ..core import Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, now_ms
 from ..engine.auth import Boxes, Grant, Permissions, from_hex
-from ..engine.guard import Guard
+from ..engine.guard import Guard, guarded
 from ..engine.pod import Pod
-from .memri import READS, WRITES, ClientAuth, Memri, PluginAuth, check_key, failure, read_auth, read_body
+from pymemri.server.memri import (
+    READS, Auth, ClientAuth, Memri, check_key, failure, get_file, operations, path_auth, read_auth, read_body,
+    upload_file)
 from .mail import send
 from .openapi import OPENAPI
 from .plugins import Starter
@@ -35,7 +37,7 @@ class Ask:
     "A request: what was asked, and how to get its body"
     __slots__ = ('method', 'parts', 'headers', 'length', 'receive', 'started', 'wire', 'owner', 'op')
     def __init__(self, scope:dict, receive:Callable[[], Awaitable[dict]]):
-        path = (scope.get('raw_path') or scope['path'].encode('latin-1', 'replace')).partition(b'?')[0].decode('latin-1')
+        path = scope['raw_path'].partition(b'?')[0].decode('latin-1')
         if path[-1:] == '/' and path != '/': path = path[:-1]
         self.method, self.parts, self.receive = scope['method'], path[1:].split('/'), receive
         self.headers:dict[bytes, bytes] = dict(scope['headers'])
@@ -87,7 +89,7 @@ def code_of(e:PodError)->str:
 def told(e:PodError, code:str='')->Answer:
     "An error as `/v5` answers it"
     code = code or code_of(e)
-    headers = [*JSON, (b'pod-error', code.encode())]
+    headers = [*JSON, (b'pod-error', code.encode()), (b'access-control-expose-headers', b'Pod-Error')]
     if e.status == 401: headers.append((b'www-authenticate', b'Pod'))
     return Answer(msgspec.json.encode(dict(error=dict(code=code, message=e.message))), e.status, headers)
 
@@ -244,16 +246,21 @@ async def answer(self:App, ask:Ask)->Answer:
     error.message = error.message.replace(self.home, 'â€¦') # where the server keeps things is nobody's business
     return told(error) if ask.wire == 'v5' else told_as_memri(error)
 
+HEADERS = b'Origin, X-Requested-With, Content-Type, Accept'
 PREFLIGHT = [CORS, (b'access-control-allow-methods', b'HEAD, GET, POST, PUT'),
-             (b'access-control-allow-headers', b'Origin, X-Requested-With, Content-Type, Accept'),
              (b'access-control-max-age', b'300'), (b'vary', b'origin')]
+
+def preflight(ours:bool)->Answer:
+    "What a browser wants to know before it lets a page of another origin ask; `ours` has more headers"
+    more = b', Authorization, Content-Encoding' if ours else b''
+    return Answer(b'', 200, [*PREFLIGHT, (b'access-control-allow-headers', HEADERS + more)])
 
 @patch
 def route(self:App, ask:Ask)->Answer|Awaitable[Answer]:
     "Bring a request to who can answer it"
     parts, method = ask.parts, ask.method
     if self.settings.shared_server: return self.only_create(ask)
-    if method == 'OPTIONS' and b'origin' in ask.headers: return Answer(b'', 200, PREFLIGHT)
+    if method == 'OPTIONS' and b'origin' in ask.headers: return preflight(parts[0] == 'v5')
     if parts[0] == 'v5' and 'v5' in self.wires: return self.ours(ask)
     if parts == ['version'] and method == 'GET':
         ask.op = 'version'
@@ -281,7 +288,7 @@ def check_owner(self:App, owner:str):
     raise Forbidden('Unexpected owner')
 
 @patch
-def grant_of(self:App, ask:Ask, auth:ClientAuth|PluginAuth)->Grant:
+def grant_of(self:App, ask:Ask, auth:Auth)->Grant:
     "What the sender of a request may do with which key"
     try:
         if isinstance(auth, ClientAuth): grant = Grant(auth.databaseKey)
@@ -294,35 +301,26 @@ def grant_of(self:App, ask:Ask, auth:ClientAuth|PluginAuth)->Grant:
     raise error
 
 @patch
-async def enter(self:App, ask:Ask, auth:ClientAuth|PluginAuth)->tuple[Held, Pod|Guard, Grant]:
+async def enter(self:App, ask:Ask, auth:Auth)->tuple[Held, Pod|Guard, Grant]:
     "The Pod of an owner, taken (so it has to be released), as the sender may see it"
     grant = self.grant_of(ask, auth)
+    grant.check(self.clock())
     held = self.pods.take(self.pods.name(ask.owner, grant.key)) or await self.run(self.pods.open, ask.owner, grant.key)
-    if grant.permissions is None: return held, held.pod, grant
-    try:
-        grant.check(self.clock())
-        seen = msgspec.json.encode([grant.permissions, grant.run])
-        if seen not in held.guards:
-            if len(held.guards) >= 64: held.guards.clear()
-            held.guards[seen] = Guard(held.pod, grant)
-        return held, held.guards[seen], grant
-    except BaseException:
-        self.pods.release(held)
-        raise
+    return held, guarded(held.pod, grant), grant
 
 # %% ../../nbs/server/app.ipynb #5dcea17f
+OPS = {wire: operations(wire) for wire in ('v3', 'v4')}
+
 @patch
 async def memri(self:App, ask:Ask)->Answer:
     "A request in Memri's wire"
     wire, owner, op, *rest = ask.parts
-    known = len(rest) == 2 if op in ('upload_file', 'upload_file_b') else not rest and (
-        op in READS or op in WRITES or op in ('get_file', 'send_email')
-        or wire == 'v3' and op in ('bulk_action', 'get_all_items'))
+    known = len(rest) == 2 if op in ('upload_file', 'upload_file_b') else not rest and op in OPS[wire]
     large = op in ('upload_file', 'upload_file_b', 'get_file')
     if not known or ask.length is None or ask.length > (MAX_FILE if large else MAX_JSON): return closing(missed())
     ask.wire, ask.owner, ask.op = wire, owner, op
     if rest: return await self.memri_upload(ask, *rest)
-    auth, payload = read_body(await read_all(ask), wire)
+    auth, payload = read_body(await read_all(ask), op, wire)
     if isinstance(auth, ClientAuth): check_key(auth.databaseKey)
     held, pod, grant = await self.enter(ask, auth)
     try: return await self.memri_call(ask, held, Memri(pod, wire, self.starter), payload, grant)
@@ -334,13 +332,13 @@ def closing(answer:Answer)->Answer:
     return answer
 
 @patch
-async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:msgspec.Raw, grant:Grant)->Answer:
+async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:Any, grant:Grant)->Answer:
     "Run one operation of Memri's wire"
     op = ask.op
     if op == 'get_item': return Answer(memri.call(op, payload))
-    if op == 'send_email': return await self.mail(memri.pod, msgspec.json.decode(memri.call(op, payload)))
-    if op == 'get_file': return await self.download(held, partial(memri.open_file, payload))
-    if op in READS or op == 'get_all_items': return Answer(await self.run(memri.call, op, payload))
+    if op == 'send_email': return await self.mail(memri.pod, payload)
+    if op == 'get_file': return await self.download(held, partial(sized, held, get_file, memri.pod, payload['sha256']))
+    if op in READS: return Answer(await self.run(memri.call, op, payload))
     out = await asyncio.wrap_future(self.pods.write(held, partial(memri.call, op, payload)))
     for run in memri.runs: await self.start(ask.owner, held, run, grant)
     return Answer(out)
@@ -390,7 +388,7 @@ def text_at(payload:Any, name:str)->str:
 # %% ../../nbs/server/app.ipynb #c50e18dc
 class Whole(msgspec.Struct):
     "A body in our wire as most are"
-    auth: ClientAuth|PluginAuth
+    auth: Auth
     payload: msgspec.Raw = msgspec.Raw(b'null')
 
 class Body(msgspec.Struct):
@@ -404,7 +402,7 @@ NO_AUTH = ('who asks? A body needs `auth`, {"type":"ClientAuth","databaseKey":â€
 
 def auth_of(
     said:bytes|msgspec.Raw, # JSON, or nothing
-)->ClientAuth|PluginAuth:
+)->Auth:
     "Who asks, or a `PodError` with status 401 that repeats nothing of it"
     if not bytes(said): raise PodError(401, NO_AUTH)
     try: return read_auth(bytes(said).decode())
@@ -419,7 +417,7 @@ def auth_in(header:bytes)->bytes:
     except ValueError: raise PodError(401, 'the header Authorization is not base64url of JSON') from None
 
 @patch
-async def body_of(self:App, ask:Ask)->tuple[ClientAuth|PluginAuth, bytes]:
+async def body_of(self:App, ask:Ask)->tuple[Auth, bytes]:
     "Who asks, and the payload, still as JSON"
     encoding = ask.headers.get(b'content-encoding', b'identity').lower()
     if encoding not in (b'identity', b'gzip'):
@@ -487,16 +485,24 @@ async def our_call(self:App, ask:Ask, held:Held, pod:Pod|Guard, payload:bytes, g
         self.metrics.refused.inc()
         raise Forbidden(f'{ask.op} is for the owner of the Pod, with its key')
     asked = payload if ask.op == 'bulk' else decoded(payload)
+    runs = ask.op in ('create_item', 'bulk') and b'"PluginRun"' in payload
+    if runs: check_declared(decoded(payload))
     if op is None: return await self.special(ask, held, pod, asked, grant)
     if op.how == 'quick' or ask.op == 'search' and grant.permissions is None and pod.find.is_quick(asked):
         out = op.run(pod, asked)
     elif op.how == 'write': out = await asyncio.wrap_future(self.pods.write(held, partial(op.run, pod, asked)))
     else: out = await self.run(op.run, pod, asked)
     if ask.op == 'rekey': self.pods.forget(held)
-    if ask.op in ('create_item', 'bulk') and b'"PluginRun"' in payload:
-        await self.start_created(ask.owner, held, out, grant)
+    if runs: await self.start_created(ask.owner, held, out, grant)
     answer = Answer(as_json(out))
     return answer if len(answer.body) < PACK_FROM else await self.packed(ask, answer)
+
+def check_declared(payload:Any):
+    "`Invalid` if a plugin run among new items declares permissions that make no sense"
+    items = payload.get('createItems', [payload]) if isinstance(payload, dict) else []
+    for item in items if isinstance(items, list) else []:
+        declared = item.get('permissions') if isinstance(item, dict) and item.get('type') == 'PluginRun' else None
+        if isinstance(declared, str): Permissions.parse(declared)
 
 def decoded(payload:bytes)->Any:
     "A payload from JSON, or `Invalid`"
@@ -538,13 +544,10 @@ async def upload(self:App, ask:Ask, store:Callable[[Iterator[bytes]], Any])->Any
 async def memri_upload(self:App, ask:Ask, key:str, sha256:str)->Answer:
     "A file in Memri's wire: the key, or who asks as JSON, is in the path"
     if ask.op == 'upload_file': auth = ClientAuth(databaseKey=key)
-    else:
-        try: auth = read_auth(unquote(key, errors='strict'))
-        except UnicodeDecodeError as e:
-            raise Invalid(f'Failed to decode UTF-8 authorization JSON, invalid utf-8 sequence: {e.reason}') from None
+    else: auth = path_auth(key)
     if isinstance(auth, ClientAuth): check_key(auth.databaseKey)
     held, pod, _ = await self.enter(ask, auth)
-    try: return Answer(await self.upload(ask, partial(Memri(pod, ask.wire, self.starter).upload, sha256)))
+    try: return Answer(await self.upload(ask, partial(upload_file, pod, sha256)))
     finally: self.pods.release(held)
 
 @patch
@@ -574,6 +577,11 @@ async def download(self:App, held:Held, open:Callable[[], tuple[Iterator[bytes],
         finally: self.pods.release(held)
     headers = BYTES if size is None else [*BYTES, (b'content-length', str(size).encode())]
     return Answer(first, 200, headers, rest())
+
+# %% ../../nbs/server/app.ipynb #f6bac4b1
+def sized(held:Held, get:Callable[[Pod|Guard, str], Iterator[bytes]], pod:Pod|Guard, sha256:str)->tuple:
+    "The pieces that `get` gives, and how many bytes they are together"
+    return get(pod, sha256), held.pod.files.size(sha256)
 
 # %% ../../nbs/server/app.ipynb #704e152a
 class Spout:
@@ -661,11 +669,12 @@ async def start_created(self:App, owner:str, held:Held, out:Any, grant:Grant):
 @patch
 async def special(self:App, ask:Ask, held:Held, pod:Pod|Guard, asked:Any, grant:Grant)->Answer:
     "The operations of our wire that are not just the Pod's"
-    if ask.op == 'create_plugin_auth': return Answer(as_json(await self.run(self.box_for, ask.owner, pod, grant, asked)))
+    if ask.op == 'create_plugin_auth':
+        return Answer(as_json(await self.run(self.box_for, ask.owner, pod, grant, asked)))
     if ask.op == 'backup': return await self.download(held, lambda: (archive(pod), None))
     if ask.op == 'send_email': return await self.mail(pod, asked)
     sha256 = text_at(asked, 'sha256')
-    return await self.download(held, lambda: (pod.open_file({'sha256': sha256}), held.pod.files.size(sha256)))
+    return await self.download(held, partial(sized, held, lambda pod, s: pod.open_file({'sha256': s}), pod, sha256))
 
 @patch
 async def mail(self:App, pod:Pod|Guard, asked:dict)->Answer:

@@ -47,7 +47,6 @@ class Held:
     def __init__(self, pod:Pod, name:bytes):
         self.pod, self.name, self.users, self.last = pod, name, 1, time.monotonic()
         self.lock, self.jobs, self.busy, self.stale = threading.Lock(), deque(), False, False
-        self.guards:dict[bytes, Any] = {} # what plugins see of it, by a digest of their box
     def __repr__(self): return f'Held({self.pod!r}, {self.users} users)'
 
 # %% ../../nbs/server/pods.ipynb #c8c9ce47
