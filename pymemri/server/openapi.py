@@ -41,8 +41,7 @@ AUTH = dict(
     ClientAuth=obj(('type', 'databaseKey'), True, type=dict(const='ClientAuth'),
                    databaseKey=dict(type='string', description='64 hex digits, or a passphrase')),
     PluginAuth=obj(('type', 'data'), True, type=dict(const='PluginAuth'),
-                   data=obj(('nonce', 'encryptedPermissions'), True,
-                            nonce=dict(type='string', pattern='^[0-9a-f]{48}$'),
+                   data=obj(('nonce', 'encryptedPermissions'), True, nonce=dict(type='string', pattern='^[0-9a-f]{48}$'),
                             encryptedPermissions=dict(type='string', pattern='^([0-9a-f]{2})+$'))),
     Auth=dict(oneOf=[named('ClientAuth'), named('PluginAuth')]),
     Error=obj(('error',), error=obj(('code', 'message'), code=TEXT, message=TEXT)))
@@ -169,6 +168,7 @@ def document()->dict:
     paths = {'/v5/health': about('Whether it runs', 'application/json', obj(
                  ('status', 'version', 'wires'), status=TEXT, version=TEXT, wires=listed(TEXT))),
              '/v5/metrics': about('Counts, for Prometheus', 'text/plain', TEXT),
+             '/v5/openapi.json': about('This', 'application/json', dict(type='object')),
              '/v5/{owner}/upload_file/{sha256}': upload()}
     for table, owners in ((DESCRIBED, False), (FOR_OWNERS, True)):
         for name, record in table.items(): paths[f'/v5/{{owner}}/{name}'] = operation(name, *record, owners)
