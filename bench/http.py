@@ -44,8 +44,10 @@ class WithNoop:
     def __init__(self, settings):
         self.app = App(settings)
         self.close = self.app.close
-    async def __call__(self, scope, receive, send):
-        if scope['type'] != 'http' or scope['path'] != '/noop': return await self.app(scope, receive, send)
+    def __call__(self, scope, receive, send):
+        noop = scope['type'] == 'http' and scope['path'] == '/noop'
+        return self.noop(receive, send) if noop else self.app(scope, receive, send)
+    async def noop(self, receive, send):
         while (await receive()).get('more_body'): pass
         await send({'type': 'http.response.start', 'status': 200, 'headers': self.HEAD})
         await send({'type': 'http.response.body', 'body': b'[]'})
