@@ -216,6 +216,7 @@ async def __call__(self:App, scope:dict, receive:Callable, send:Callable):
         self.metrics.note(ask.op, status, seconds)
         self.log.note(ask.method, ask.wire, ask.owner, ask.op, status, seconds)
 
+# %% ../../nbs/server/app.ipynb #9b8951bd
 @patch
 async def live(self:App, receive:Callable, send:Callable):
     "Begin and end with the server"
@@ -257,6 +258,7 @@ def fault(self:App, ask:Ask, e:Exception):
     where = [f'{f.filename.rpartition("pymemri/")[2]}:{f.lineno}' for f in traceback.extract_tb(e.__traceback__)]
     self.log.say('fault', operation=ask.op, error=type(e).__name__, at=where)
 
+# %% ../../nbs/server/app.ipynb #162470bb
 HEADERS = b'Origin, X-Requested-With, Content-Type, Accept'
 PREFLIGHT = [CORS, (b'access-control-allow-methods', b'HEAD, GET, POST, PUT'),
              (b'access-control-max-age', b'300'), (b'vary', b'origin')]
@@ -362,7 +364,8 @@ async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:Any, gra
     "Run one operation of Memri's wire"
     op = ask.op
     if op == 'send_email': return await self.mail(ask, memri.pod, payload)
-    if op == 'get_file': return await self.download(ask, held, partial(sized, held, get_file, memri.pod, payload['sha256']))
+    if op == 'get_file':
+        return await self.download(ask, held, partial(sized, held, get_file, memri.pod, payload['sha256']))
     if op in READS: return Answer(await self.run(memri.call, op, payload))
     out = await asyncio.wrap_future(self.pods.write(held, partial(memri.call, op, payload)))
     for run in memri.runs: await self.start(ask.owner, held, run, grant)
@@ -719,7 +722,8 @@ async def special(self:App, ask:Ask, held:Held, pod:Pod|Guard, asked:Any, grant:
     if ask.op == 'backup': return await self.download(ask, held, lambda: (archive(pod), None), TAR)
     if ask.op == 'send_email': return await self.mail(ask, pod, asked)
     sha256 = text_at(asked, 'sha256')
-    return await self.download(ask, held, partial(sized, held, lambda pod, s: pod.open_file({'sha256': s}), pod, sha256))
+    def opened(pod:Pod|Guard, sha256:str)->Iterator[bytes]: return pod.open_file({'sha256': sha256})
+    return await self.download(ask, held, partial(sized, held, opened, pod, sha256))
 
 @patch
 async def mail(self:App, ask:Ask, pod:Pod|Guard, asked:dict)->Answer:

@@ -41,7 +41,8 @@ AUTH = dict(
     ClientAuth=obj(('type', 'databaseKey'), True, type=dict(const='ClientAuth'),
                    databaseKey=dict(type='string', description='64 hex digits, or a passphrase')),
     PluginAuth=obj(('type', 'data'), True, type=dict(const='PluginAuth'),
-                   data=obj(('nonce', 'encryptedPermissions'), True, nonce=dict(type='string', pattern='^[0-9a-f]{48}$'),
+                   data=obj(('nonce', 'encryptedPermissions'), True,
+                            nonce=dict(type='string', pattern='^[0-9a-f]{48}$'),
                             encryptedPermissions=dict(type='string', pattern='^([0-9a-f]{2})+$'))),
     Auth=dict(oneOf=[named('ClientAuth'), named('PluginAuth')]),
     Error=obj(('error',), error=obj(('code', 'message'), code=TEXT, message=TEXT)))

@@ -105,6 +105,7 @@ class Connection(HttpToolsProtocol):
         if left != self.left or not (left or reading): self.left, self.moved = left, now
         return now - self.moved > idle
 
+# %% ../../nbs/server/serve.ipynb #5fa3838e
 class PodServer(uvicorn.Server):
     "uvicorn for an `App`, which leaves signals to `stopped_by_signals`"
     def __init__(self, app:Any, settings:Settings, ready:Callable[[], object]):

@@ -35,7 +35,8 @@ class Metrics:
     def __init__(self):
         self.registry, self.tallies = CollectorRegistry(), dict[tuple[str, int], list]()
         self.under_way = 0 # requests that wait for their answer
-        self.refused = Counter('pymemri_plugin_refusals', 'Requests of plugins beyond their rights', registry=self.registry)
+        self.refused = Counter('pymemri_plugin_refusals', 'Requests of plugins beyond their rights',
+                               registry=self.registry)
         self.gauge('requests_under_way', 'Requests that wait for their answer', lambda: self.under_way)
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
