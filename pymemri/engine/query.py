@@ -621,9 +621,14 @@ def with_ties(self:Finder, db, plan:Plan, query:dict)->list[tuple[int, str]]:
         base = {k: v for k, v in query.items() if k in ('type', 'deleted', '_memri', '_sortOrder')
                 or split_key(k)[0] in ('id', 'dateServerModified')}
         first = self.make_plan(base)
-        sql = f'''{self.head}select i.dateServerModified from {first.source} where {first.condition()}
-            order by {first.order} limit 1 offset ?'''
-        last = db.execute(sql, [*first.params(base), limit - 1]).fetchone()
+        arms = ['items i', f'({self.bare}) i'] if ' union all ' in first.source else [first.source]
+        some = [*first.params(base)[len(first.fixed):], limit]
+        # items and edges each in their order, as far as the page goes: the index on the dates is enough
+        arms = [f'''select * from (select i.dateServerModified d, i.n n from {a} where {first.condition()}
+            order by {first.order} limit ?)''' for a in arms]
+        way = ' desc' if desc else ''
+        sql = f"{self.head}select d from ({' union all '.join(arms)}) order by d{way}, n{way} limit 1 offset ?"
+        last = db.execute(sql, [*first.fixed, *some * len(arms), limit - 1]).fetchone()
         if last:
             where += f' and i.dateServerModified {">=" if desc else "<="} ?'
             params.append(last[0])
