@@ -342,6 +342,19 @@ async def memri(self:App, ask:Ask)->Answer:
         return await self.memri_call(ask, held, Memri(pod, wire, self.starter), payload, grant)
     finally: self.pods.release(held)
 
+@patch
+async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:Any, grant:Grant)->Answer:
+    "Run one operation of Memri's wire"
+    op = ask.op
+    if op == 'send_email': return await self.mail(ask, memri.pod, payload)
+    if op == 'get_file':
+        return await self.download(ask, held, partial(sized, held, get_file, memri.pod, payload['sha256']))
+    if op in READS: return Answer(await self.run(memri.call, op, payload))
+    out = await asyncio.wrap_future(self.pods.write(held, partial(memri.call, op, payload)))
+    for run in memri.runs: await self.start(ask.owner, held, run, grant)
+    return Answer(out)
+
+# %% ../../nbs/server/app.ipynb #664aaea8
 def closing(answer:Answer, ask:Ask)->Answer:
     "`answer`, after which the connection ends: what is still on its way is not kept"
     length = str(len(answer.body)).encode()
@@ -358,18 +371,6 @@ async def swallow(ask:Ask)->AsyncIterator[bytes]:
         left -= len(message.get('body', b''))
         if not message.get('more_body'): break
     yield b''
-
-@patch
-async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:Any, grant:Grant)->Answer:
-    "Run one operation of Memri's wire"
-    op = ask.op
-    if op == 'send_email': return await self.mail(ask, memri.pod, payload)
-    if op == 'get_file':
-        return await self.download(ask, held, partial(sized, held, get_file, memri.pod, payload['sha256']))
-    if op in READS: return Answer(await self.run(memri.call, op, payload))
-    out = await asyncio.wrap_future(self.pods.write(held, partial(memri.call, op, payload)))
-    for run in memri.runs: await self.start(ask.owner, held, run, grant)
-    return Answer(out)
 
 # %% ../../nbs/server/app.ipynb #2b3971cb
 class Operation(msgspec.Struct):
