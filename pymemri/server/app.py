@@ -359,6 +359,7 @@ async def swallow(ask:Ask)->AsyncIterator[bytes]:
         if not message.get('more_body'): break
     yield b''
 
+# %% ../../nbs/server/app.ipynb #29708c6f
 @patch
 async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:Any, grant:Grant)->Answer:
     "Run one operation of Memri's wire"
