@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import msgspec
 from fastcore.basics import patch
 from .. import __version__
-from ..core import Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, now_ms
+from ..core import Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, now_ms
 from ..engine.auth import Boxes, Grant, Permissions, from_hex
 from ..engine.guard import Guard, guarded
 from ..engine.pod import Pod
@@ -392,6 +392,7 @@ def get_item(pod:Pod|Guard, id:Any)->bytes:
     if not isinstance(pod, Pod) or not isinstance(id, str): return msgspec.json.encode(pod.get_item(id))
     return b'[%b]' % (pod.find.get_json(id) or '').encode()
 
+# %% ../../nbs/server/app.ipynb #6fccf5e1
 OPERATIONS = {
     'get_item': Operation('quick', get_item),
     'search': Operation('read', lambda pod, query: pod.search_json(query).encode()),
@@ -733,5 +734,5 @@ async def mail(self:App, ask:Ask, pod:Pod|Guard, asked:dict)->Answer:
     if isinstance(pod, Guard): pod.check_email()
     sent = await asyncio.get_running_loop().run_in_executor(self.files, send, self.settings, to, subject, body)
     if not sent: self.log.say('mail not sent', why='no SMTP relay is set up', characters=len(body))
-    if not sent and ask.wire == 'v5': raise PodError(501, 'this server has no SMTP settings, so it can not send mail')
+    if not sent and ask.wire == 'v5': raise Conflict('this server has no SMTP settings, so it can not send mail')
     return Answer(b'{}')
