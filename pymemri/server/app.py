@@ -450,6 +450,7 @@ def auth_in(header:bytes)->bytes:
     try: return base64.urlsafe_b64decode(text + b'=' * (-len(text) % 4))
     except ValueError: raise PodError(401, 'the header Authorization is not base64url of JSON') from None
 
+# %% ../../nbs/server/app.ipynb #2b92db78
 @patch
 async def body_of(self:App, ask:Ask)->tuple[Auth, bytes]:
     "Who asks, and the payload, still as JSON"
