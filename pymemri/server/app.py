@@ -527,6 +527,7 @@ async def our_call(self:App, ask:Ask, held:Held, pod:Pod|Guard, payload:bytes, g
     answer = Answer(as_json(out))
     return answer if len(answer.body) < PACK_FROM else await self.packed(ask, answer)
 
+# %% ../../nbs/server/app.ipynb #2a35779a
 @patch
 async def work(
     self:App, ask:Ask, op:Operation, held:Held, pod:Pod|Guard, payload:bytes, asked:Any, grant:Grant
