@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import msgspec
 from fastcore.basics import patch
 from .. import __version__
-from ..core import Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, now_ms
+from ..core import Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, now_ms
 from ..engine.auth import Boxes, Grant, Permissions, from_hex
 from ..engine.guard import Guard, guarded
 from ..engine.pod import Pod
@@ -342,19 +342,6 @@ async def memri(self:App, ask:Ask)->Answer:
         return await self.memri_call(ask, held, Memri(pod, wire, self.starter), payload, grant)
     finally: self.pods.release(held)
 
-@patch
-async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:Any, grant:Grant)->Answer:
-    "Run one operation of Memri's wire"
-    op = ask.op
-    if op == 'send_email': return await self.mail(ask, memri.pod, payload)
-    if op == 'get_file':
-        return await self.download(ask, held, partial(sized, held, get_file, memri.pod, payload['sha256']))
-    if op in READS: return Answer(await self.run(memri.call, op, payload))
-    out = await asyncio.wrap_future(self.pods.write(held, partial(memri.call, op, payload)))
-    for run in memri.runs: await self.start(ask.owner, held, run, grant)
-    return Answer(out)
-
-# %% ../../nbs/server/app.ipynb #664aaea8
 def closing(answer:Answer, ask:Ask)->Answer:
     "`answer`, after which the connection ends: what is still on its way is not kept"
     length = str(len(answer.body)).encode()
@@ -371,6 +358,19 @@ async def swallow(ask:Ask)->AsyncIterator[bytes]:
         left -= len(message.get('body', b''))
         if not message.get('more_body'): break
     yield b''
+
+# %% ../../nbs/server/app.ipynb #29708c6f
+@patch
+async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:Any, grant:Grant)->Answer:
+    "Run one operation of Memri's wire"
+    op = ask.op
+    if op == 'send_email': return await self.mail(ask, memri.pod, payload)
+    if op == 'get_file':
+        return await self.download(ask, held, partial(sized, held, get_file, memri.pod, payload['sha256']))
+    if op in READS: return Answer(await self.run(memri.call, op, payload))
+    out = await asyncio.wrap_future(self.pods.write(held, partial(memri.call, op, payload)))
+    for run in memri.runs: await self.start(ask.owner, held, run, grant)
+    return Answer(out)
 
 # %% ../../nbs/server/app.ipynb #2b3971cb
 class Operation(msgspec.Struct):
@@ -392,6 +392,7 @@ def get_item(pod:Pod|Guard, id:Any)->bytes:
     if not isinstance(pod, Pod) or not isinstance(id, str): return msgspec.json.encode(pod.get_item(id))
     return b'[%b]' % (pod.find.get_json(id) or '').encode()
 
+# %% ../../nbs/server/app.ipynb #6fccf5e1
 OPERATIONS = {
     'get_item': Operation('quick', get_item),
     'search': Operation('read', lambda pod, query: pod.search_json(query).encode()),
@@ -449,6 +450,7 @@ def auth_in(header:bytes)->bytes:
     try: return base64.urlsafe_b64decode(text + b'=' * (-len(text) % 4))
     except ValueError: raise PodError(401, 'the header Authorization is not base64url of JSON') from None
 
+# %% ../../nbs/server/app.ipynb #2b92db78
 @patch
 async def body_of(self:App, ask:Ask)->tuple[Auth, bytes]:
     "Who asks, and the payload, still as JSON"
@@ -525,6 +527,7 @@ async def our_call(self:App, ask:Ask, held:Held, pod:Pod|Guard, payload:bytes, g
     answer = Answer(as_json(out))
     return answer if len(answer.body) < PACK_FROM else await self.packed(ask, answer)
 
+# %% ../../nbs/server/app.ipynb #2a35779a
 @patch
 async def work(
     self:App, ask:Ask, op:Operation, held:Held, pod:Pod|Guard, payload:bytes, asked:Any, grant:Grant
@@ -733,5 +736,5 @@ async def mail(self:App, ask:Ask, pod:Pod|Guard, asked:dict)->Answer:
     if isinstance(pod, Guard): pod.check_email()
     sent = await asyncio.get_running_loop().run_in_executor(self.files, send, self.settings, to, subject, body)
     if not sent: self.log.say('mail not sent', why='no SMTP relay is set up', characters=len(body))
-    if not sent and ask.wire == 'v5': raise PodError(501, 'this server has no SMTP settings, so it can not send mail')
+    if not sent and ask.wire == 'v5': raise Conflict('this server has no SMTP settings, so it can not send mail')
     return Answer(b'{}')
