@@ -70,7 +70,7 @@ class Pods:
         self.commits = self.written = 0 # transactions, and jobs in them
     def name(self, owner:str, key:str)->bytes:
         "What the Pod is known by here"
-        said = b'%d %b%b' % (len(owner), owner.encode('utf-8', 'surrogatepass'), key.encode('utf-8', 'surrogatepass'))
+        said = f'{len(owner)} {owner}{key}'.encode('utf-8', 'surrogatepass')
         return hashlib.blake2b(said, key=self.salt, digest_size=16).digest()
     def take(self, name:bytes)->Held|None:
         "The Pod if it is open, to be given back with `release`"
