@@ -609,7 +609,7 @@ def rows(self:Finder, plan:Plan, query:dict):
                 else: yield db, [(n, r) for r, n in sound(db, db.execute(plan.quick, plan.params(query)).fetchall())]
             except UNBINDABLE: raise Invalid(BEYOND) from None
 
-# %% ../../nbs/engine/query.ipynb #11a28dc1
+# %% ../../nbs/engine/query.ipynb #fead46b8
 @patch
 def with_ties(self:Finder, db, plan:Plan, query:dict)->list[tuple[int, str]]:
     """A page as Memri's Pod cuts it: the limit counts before properties are looked at, and takes in all that share
