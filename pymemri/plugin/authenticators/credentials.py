@@ -87,7 +87,7 @@ def refresh(self:Authenticator):
         self.pluginRun.__dict__.update({n: now.__dict__.get(n) for n in ('status', 'authUrl', 'error')})
 
 @patch
-def ask_user(self:Authenticator, kind:str, url:str='', view:str|None=None, error:str='')->dict: # The account, as JSON
+def ask_user(self:Authenticator, kind:str, url:str='', view:str|None=None, error:str='')->Account:
     "Ask, and wait for the answer. NoAnswer when the time is over, and the run fails; RunEnded if somebody ended it"
     request = Request(self.client, self.pluginRun.id, kind, url, error)
     request.end = time.monotonic() + self.MAX_POLL_TIME
@@ -100,7 +100,7 @@ def ask_user(self:Authenticator, kind:str, url:str='', view:str|None=None, error
         fail_run(self.client, self.pluginRun.id, f'{e} The user was asked for a {kind} and did not answer')
         raise
     finally: self.refresh()
-    return account_json(self.client, self.pluginRun.id) or {}
+    return self.get_account()
 
 # %% ../../../nbs/plugin/authenticators/credentials.ipynb #ea692a28
 @patch
