@@ -123,7 +123,8 @@ def safe_link(url:str)->str:
     if url.startswith('data:image/svg+xml'):
         return f'<img alt="code to scan" style="background:white;max-width:20em" src="{escape(url, quote=True)}">'
     if parts.scheme == 'https' or parts.scheme == 'http' and parts.hostname in ('127.0.0.1', 'localhost', '::1'):
-        return f'<a href="{escape(url, quote=True)}" target="_blank" rel="noopener noreferrer">Open the page to log in</a>'
+        how = f'href="{escape(url, quote=True)}" target="_blank" rel="noopener noreferrer"'
+        return f'<a {how}>Open the page to log in</a>'
     return escape(url)
 
 class Form:
@@ -142,16 +143,20 @@ class Form:
         self.rest()
     def __repr__(self): return f'Form({self.request or "nothing to do"})'
     def _repr_mimebundle_(self, **kwargs): return self.box._repr_mimebundle_(**kwargs)
-    def say(self, text:str):
-        "Tell the user how it stands"
-        self.status.value = f'<span role="status">{escape(text)}</span>'
-    def rest(self):
-        "Show no question, and forget what was typed"
-        self.request, self.link.value, self.fields['identifier'].value = None, '', ''
-        for name in ('secret', 'code'): self.fields[name].take()
-        for widget in (self.link, *self.fields.values(), self.button): widget.layout.display = 'none'
 
 # %% ../../../nbs/plugin/authenticators/ask.ipynb #9afe5f1a
+@patch
+def say(self:Form, text:str):
+    "Tell the user how it stands"
+    self.status.value = f'<span role="status">{escape(text)}</span>'
+
+@patch
+def rest(self:Form):
+    "Show no question, and forget what was typed"
+    self.request, self.link.value, self.fields['identifier'].value = None, '', ''
+    for name in ('secret', 'code'): self.fields[name].take()
+    for widget in (self.link, *self.fields.values(), self.button): widget.layout.display = 'none'
+
 @patch
 def __call__(self:Form, request:Request):
     "Show a question, and return"
@@ -254,7 +259,7 @@ def current_ask()->Ask:
     return _ask.get() or (ask_terminal if at_terminal() or in_kernel() else ask_nobody)
 
 def in_background(work:Callable[..., Any], *args, **kwargs)->Form:
-    "Do `work(*args, **kwargs)` in a thread; the form that comes back asks what it needs to know. `result` gives what it gave"
+    "Do `work(*args, **kwargs)` in a thread; the form that comes back asks what it needs to know"
     form = Form()
     def do():
         with asking(form): out = work(*args, **kwargs)

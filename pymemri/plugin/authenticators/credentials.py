@@ -16,8 +16,8 @@ from ...core import Conflict, Invalid, NotFound, PodError, Unavailable
 from ...data.item import Edge
 from ...data.schema import Account, PluginRun
 from .ask import Ask, ask_terminal, current_ask
-from .request import (AuthError, NoAnswer, Refused, Request, Secret, account_json, fail_run,
-                                                   hushed, open_request, run_json, write_answer)
+from .request import (AuthError, NoAnswer, Refused, Request, Secret, account_json,
+                                                   fail_run, hushed, open_request, run_json, write_answer)
 from ...pod.api import DEFAULT_POD_ADDRESS
 from ...pod.client import PodClient
 from ...pod.keys import HomePath, read_pod_key
@@ -28,8 +28,8 @@ MISTAKES = (NameError, AttributeError, TypeError, ImportError)
 def unreachable(e:Exception)->bool:
     "Whether an error says that nobody answered"
     from requests import exceptions
-    status = getattr(getattr(e, 'response', None), 'status_code', 0) or 0
-    return isinstance(e, (ConnectionError, TimeoutError, exceptions.ConnectionError, exceptions.Timeout)) or status >= 500
+    if isinstance(e, (ConnectionError, TimeoutError, exceptions.ConnectionError, exceptions.Timeout)): return True
+    return (getattr(getattr(e, 'response', None), 'status_code', 0) or 0) >= 500
 
 def tried(
     work:Callable[[], Any], # Calls a service
@@ -172,7 +172,7 @@ def simulate_enter_credentials(
     client:PodClient|None=None, # This client, rather than a new one
 ):
     "Act as the user of a run. Conflict if it needs nothing now, NotFound if there is no such run"
-    if not run_id and not plugin: raise Invalid('which run? Give `run_id`, or `plugin` for the one that was started last')
+    if not run_id and not plugin: raise Invalid('which run? Give `run_id`, or `plugin` for the last one of that plugin')
     run_id = run_id or read_current_run(plugin or '')
     if client is None:
         keys = dict(database_key=database_key or read_pod_key('database_key'),

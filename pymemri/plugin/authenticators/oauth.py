@@ -37,11 +37,12 @@ class OAuthAuthenticator(Authenticator):
 # %% ../../../nbs/plugin/authenticators/oauth.ipynb #27b52026
 @patch
 def authenticate(self:OAuthAuthenticator):
-    """See that the run's account has a good access token. Refused after three refused codes, NoAnswer if the user did not
-    answer in time (the run is set to `error` in both cases), Unavailable if the service can't be reached"""
+    """See that the run's account has a good access token. Refused after three refused codes, NoAnswer if the user
+    did not answer in time (the run is set to `error` in both cases), Unavailable if the service can't be reached"""
     account = self.get_account()
     token = account.accessToken or ('' if account.identifier else account.secret) # beside a name it is a password
-    if not self.verified(Secret(token or '')) and not self.renew(Secret(account.refreshToken or '')): self.ask_for_code()
+    good = self.verified(Secret(token or '')) or self.renew(Secret(account.refreshToken or ''))
+    if not good: self.ask_for_code()
     self.settle()
 
 @patch
@@ -113,8 +114,8 @@ def code_in(
     return said['code'][0]
 
 # %% ../../../nbs/plugin/authenticators/oauth.ipynb #eb878ff0
-SETTINGS = ('client_id', 'client_secret', 'authorize_url', 'token_url', 'scopes', 'redirect_uri', 'verify_url', 'revoke_url',
-            'auth_method', 'extra')
+SETTINGS = ('client_id', 'client_secret', 'authorize_url', 'token_url', 'scopes', 'redirect_uri', 'verify_url',
+            'revoke_url', 'auth_method', 'extra')
 
 class OAuth2Authenticator(OAuthAuthenticator):
     "Gets tokens from an OAuth 2 service by the authorisation code flow with PKCE"
@@ -208,5 +209,6 @@ def revoke(self:OAuth2Authenticator):
     if not self.revoke_url: raise Invalid('this service takes no tokens back: there is no `revoke_url`')
     for hint, token in (('refresh_token', account.refreshToken), ('access_token', account.accessToken)):
         if not token: continue
-        self.oauth().revoke_token(self.revoke_url, token=token, token_type_hint=hint, allow_redirects=False).raise_for_status()
+        reply = self.oauth().revoke_token(self.revoke_url, token=token, token_type_hint=hint, allow_redirects=False)
+        reply.raise_for_status()
     self.set_account(accessToken=None, refreshToken=None, secret=None)

@@ -17,8 +17,8 @@ class PasswordAuthenticator(Authenticator):
     def get_token(self, username:str, password:str)->str|None: # None if they are refused
         "What the service gives for a username and a password"
         if self.isTest: return 'dummy_token'
-        raise NotImplementedError(f'{type(self).__name__} does not say how to log in: write `get_token(username, password)`, '
-                                  'or call `authenticate(login_callback)`')
+        raise NotImplementedError(f'{type(self).__name__} does not say how to log in: '
+                                  'write `get_token(username, password)`, or call `authenticate(login_callback)`')
     def login(self, login_callback:Callable[[str, str], Any]|None, username:str, password:str)->tuple[Any, str]:
         "What one attempt gave, and what was wrong with it"
         work = login_callback or self.get_token
@@ -60,11 +60,11 @@ def attempts(self:PasswordAuthenticator)->Iterator[tuple[str, str]]:
         return
     stored = account_json(self.client, self.pluginRun.id) or {}
     if stored.get('identifier') and stored.get('secret'):
-        yield stored['identifier'], stored['secret']
+        yield stored['identifier'], Secret(stored['secret'])
         self.error = f'The stored username and password do not work any more ({self.error})'
     for n in range(1, self.MAX_LOGIN_ATTEMPTS + 1):
         account = self.ask_user('password', view='password_auth.cvu', error=self.error)
-        yield account.identifier or '', account.secret or ''
+        yield account.identifier or '', Secret(account.secret or '')
         left = self.MAX_LOGIN_ATTEMPTS - n
         reason = self.error
         self.error = f'Login failed, {left} attempt{"s" * (left != 1)} left ({reason})' if left else reason
