@@ -157,6 +157,7 @@ def rest(self:Form):
     for name in ('secret', 'code'): self.fields[name].take()
     for widget in (self.link, *self.fields.values(), self.button): widget.layout.display = 'none'
 
+# %% ../../../nbs/plugin/authenticators/ask.ipynb #93000e05
 @patch
 def __call__(self:Form, request:Request):
     "Show a question, and return"
