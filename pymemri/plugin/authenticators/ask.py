@@ -30,7 +30,8 @@ def question(request:Request)->str:
     what = {'password': 'This plugin needs your username and password.',
             'code': f'Please go to the following url for oAuth {request.url}',
             'qr': 'Please scan this code with your phone:'}[request.kind]
-    return f'{request.error}. {what}' if request.error else what
+    said = f'{request.error}. {what}' if request.error else what
+    return ''.join(c if c.isprintable() else ' ' for c in said) # a service may not steer our terminal
 
 # %% ../../../nbs/plugin/authenticators/ask.ipynb #c64fc144
 def read_line(
@@ -78,21 +79,24 @@ def print_code(url:str):
 def ask_terminal(
     request:Request,
     read:Callable[..., str|None]|None=None, # `read(prompt, secret, wanted)`
-):
+)->bool: # Whether there was an answer
     "Ask here, and answer. Without an answer (end of input) the question stays in the Pod"
     posix = at_terminal() and os.name == 'posix'
     read = read or (read_line if posix else read_typed)
     print(question(request))
-    if request.kind == 'qr': return print_code(request.url)
+    if request.kind == 'qr': print_code(request.url)
     answer = {}
     try:
         for name, label, secret in FIELDS[request.kind]:
             while not (typed := read(f'Enter the {label}: ', secret, request.waits)):
-                if typed is None: return
+                if typed is None: return False
             answer[name] = Secret(typed)
     except (EOFError, NotImplementedError): # the second: a notebook that runs without a frontend
-        return print('no answer here; waiting for one in the Pod')
-    if answer and request.waits(): request.give(**answer)
+        print('no answer here; the question stays in the Pod')
+        return False
+    if not answer or not request.waits(): return False
+    request.give(**answer)
+    return True
 
 # %% ../../../nbs/plugin/authenticators/ask.ipynb #050bea6d
 @cache

@@ -184,7 +184,7 @@ def simulate_enter_credentials(
         asked = open_request(client, run_id)
         if asked is None:
             raise Conflict(f'run {run_id} needs nothing now (its status is {run_json(client, run_id).get("status")})')
-        ask_terminal(asked)
+        if not ask_terminal(asked): return
     print(f'gave run {run_id} what it needs')
 
 # %% ../../../nbs/plugin/authenticators/credentials.ipynb #7ae1ec35
