@@ -219,6 +219,7 @@ def stop(self:Form):
     "Watch no longer"
     self.stopped.set()
 
+# %% ../../../nbs/plugin/authenticators/ask.ipynb #139b9024
 @patch
 def start(self:Form, work:Callable[[], Any])->'Form': # This one
     "Do `work` in a thread; `result` gives what it gave"
