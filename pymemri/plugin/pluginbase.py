@@ -298,8 +298,8 @@ class ExamplePlugin(PluginBase):
         print('Run success!')
 
 # %% ../../nbs/plugin/pluginbase.ipynb #9a904d84
-_moved = ('run_plugin', 'simulate_run_plugin_from_frontend', 'run_plugin_from_run_id', 'get_plugin_cls', 'parse_metadata',
-          'parse_config', 'create_run_expanded', 'write_run_info')
+_moved = ('run_plugin', 'simulate_run_plugin_from_frontend', 'run_plugin_from_run_id', 'get_plugin_cls',
+          'parse_metadata', 'parse_config', 'create_run_expanded', 'write_run_info')
 
 def __getattr__(name):
     if name not in _moved: raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
