@@ -14,7 +14,8 @@ from pymemri.plugin.authenticators.oauth import OAuth2Authenticator, OAuthAuthen
 from pymemri.plugin.authenticators.password import PasswordAuthenticator
 from pymemri.plugin.authenticators.qr import QRAuthenticator, QRCode
 from pymemri.plugin.authenticators.request import NoAnswer, Refused, RunEnded, account_json, open_request, run_json
-from pymemri.plugin.pluginbase import PluginBase
+from pymemri.plugin.pluginbase import PluginAborted, PluginBase
+from pymemri.plugin.run import run_plugin_from_run_id
 from pymemri.pod.client import PodClient
 from pymemri.server.serve import Served
 
@@ -465,6 +466,39 @@ def test_the_plugins_of_the_page(client, other, run):
     assert plugin.api.access_token and other.count({'type': 'MyItem'}) == 6
 
 
+class AskingPlugin(PluginBase):
+    schema_classes = []
+    def run(self): PasswordAuthenticator(self.client, self.pluginRun).authenticate(self.login)
+    def login(self, username, password):
+        if password != 'hunter2-secret': raise ValueError(f'not {password}')
+
+
+@pytest.mark.parametrize('right', [True, False])
+def test_a_run_that_is_started_by_its_id(client, other, watch, right):
+    run = PluginRun(containerImage='none', pluginModule='test_authenticators', pluginName='AskingPlugin')
+    client.create(run)
+    passwords = ['typo-1', 'typo-2', 'hunter2-secret' if right else 'typo-3']
+    with User(other, run, *[types('ada-1815', p) for p in passwords]):
+        if right: run_plugin_from_run_id(run.id, client)
+        else:
+            with pytest.raises(Refused) as e: run_plugin_from_run_id(run.id, client)
+            watch.failure(e.value)
+    now = run_json(other, run.id)
+    assert now['status'] == ('done' if right else 'error') and bool(now.get('error')) != right
+    watch.check(*passwords)
+
+
+def test_a_run_that_is_aborted_while_it_asks(client, other):
+    run = PluginRun(containerImage='none', pluginModule='test_authenticators', pluginName='AskingPlugin')
+    client.create(run)
+    def stop():
+        while open_request(other, run.id) is None: time.sleep(0.02)
+        other.api.update_item({'id': run.id, 'status': 'aborted'})
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(PluginAborted): run_plugin_from_run_id(run.id, client)
+    assert run_json(other, run.id)['status'] == 'aborted'
+
+
 # ---- QR ----
 
 class Messenger(QRAuthenticator):
@@ -520,18 +554,22 @@ def served(tmp_path):
     with Served(data_folder=tmp_path / 'pods') as server, PodClient(url=server.url) as client: yield client, server.url
 
 
-def test_the_command_with_files(served, watch):
-    client, url = served
+def test_the_command_with_files(client, road, run, clean_env):
+    "In a process of its own, as one starts it beside a plugin under development"
     folder = Path(os.environ['PYMEMRI_HOME']) / 'plugins' / 'my_plugin'
     folder.mkdir(parents=True)
-    run = started(client)
     (folder / 'credentials.json').write_text('{"username": "ada", "password": "hunter2-secret"}')
     (folder / 'current_run.json').write_text(json.dumps({'id': run.id}))
     client.store_keys()
     client.api.update_item({'id': run.id, 'status': 'userActionNeeded'})
-    assert simulate_enter_credentials_cli(['--plugin', 'my_plugin', '--pod_full_address', url]) == 0
+    code = 'import sys; from pymemri.plugin.authenticators.credentials import *; ' \
+           'sys.exit(simulate_enter_credentials_cli())'
+    where = ['--pod_full_address', road['url']] if road else []
+    done = subprocess.run([sys.executable, '-c', code, '--plugin', 'my_plugin', *where], capture_output=True, text=True,
+                          timeout=100, env=clean_env | {'PYMEMRI_HOME': os.environ['PYMEMRI_HOME']})
+    assert done.returncode == 0, done.stderr
     assert account_json(client, run.id)['secret'] == 'hunter2-secret' and run_json(client, run.id)['status'] == 'ready'
-    watch.check('hunter2-secret', client.database_key, client.owner_key)
+    for secret in ('hunter2-secret', client.database_key, client.owner_key): assert secret not in done.stdout + done.stderr
 
 
 def test_the_command_that_asks(client, other, run, monkeypatch, watch):

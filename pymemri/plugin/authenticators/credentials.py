@@ -18,9 +18,9 @@ from ...data.schema import Account, PluginRun
 from .ask import Ask, ask_terminal, current_ask
 from .request import (AuthError, NoAnswer, Refused, Request, Secret, account_json,
                                                    fail_run, hushed, open_request, run_json, write_answer)
-from ...pod.api import DEFAULT_POD_ADDRESS
+from ..run import connect
 from ...pod.client import PodClient
-from ...pod.keys import HomePath, read_pod_key
+from ...pod.keys import HomePath
 
 # %% ../../../nbs/plugin/authenticators/credentials.ipynb #6cb66631
 MISTAKES = (NameError, AttributeError, TypeError, ImportError)
@@ -166,18 +166,16 @@ def read_current_run(plugin:str)->str:
 def simulate_enter_credentials(
     run_id:str|None=None, # Of the run; the plugin's last one if missing
     plugin:str|None=None, # Take credentials and run from the files of this plugin; otherwise ask on the terminal
-    pod_full_address:str|None=DEFAULT_POD_ADDRESS, # Of the Pod; a Pod in this process if None
-    database_key:str|None=None, # Read from the key file if missing, as is
-    owner_key:str|None=None,
+    pod_full_address:str|None=None, # The Pod; that of `POD_ADDRESS`, or one in this process, if missing
+    database_key:str|None=None, # From the key file if missing
+    owner_key:str|None=None,    # From the key file if missing
     client:PodClient|None=None, # This client, rather than a new one
 ):
     "Act as the user of a run. Conflict if it needs nothing now, NotFound if there is no such run"
     if not run_id and not plugin: raise Invalid('which run? Give `run_id`, or `plugin` for the last one of that plugin')
     run_id = run_id or read_current_run(plugin or '')
     if client is None:
-        keys = dict(database_key=database_key or read_pod_key('database_key'),
-                    owner_key=owner_key or read_pod_key('owner_key'))
-        with PodClient(url=pod_full_address, **keys) as client:
+        with connect(pod_full_address, database_key, owner_key) as client:
             return simulate_enter_credentials(run_id, plugin, client=client)
     if plugin: set_account_credentials(client, run_id, *read_username_password(plugin))
     else:
@@ -197,7 +195,8 @@ def simulate_enter_credentials_cli(
     p.add_argument('--run_id', help='id of the run; the last one of the plugin if missing')
     p.add_argument('--plugin', help='take credentials and run from the files of this plugin; '
                                     'otherwise ask on the terminal')
-    p.add_argument('--pod_full_address', default=DEFAULT_POD_ADDRESS, help='address of the Pod (%(default)s)')
+    p.add_argument('--pod_full_address', help='address of the Pod; that of POD_ADDRESS, or a Pod in this process, '
+                                              'if missing')
     p.add_argument('--database_key', help='read from the key file if missing')
     p.add_argument('--owner_key', help='read from the key file if missing')
     args = p.parse_args(argv)
