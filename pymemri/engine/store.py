@@ -466,7 +466,8 @@ def insert_edge(self:Store, source:int, name:int, target:int, own:str|None, n:in
         if old: return old[1] or edge_id(old[0])
     try:
         made = self.main.execute(
-            'insert into edges(source, name, target, self, date, deleted) values (?, ?, ?, ?, ?, 0)',
+            '''insert into edges(source, name, target, self, date, deleted)
+            values (?1, ?2, ?3, ?4, ?5, coalesce((select deleted from items where n=?4), 0))''',
             (source, name, target, n, self.now)).lastrowid
     except sqlcipher.IntegrityError:
         raise Conflict(f'UNIQUE constraint failed: edges.self: item {own} is the self of another edge') from None
@@ -557,7 +558,7 @@ def set(self:Store, name:str, value:bool):
     self.main.execute('insert or replace into meta values (?, ?)', (f'setting.{name}', value))
 
 # %% ../../nbs/engine/store.ipynb #abeb247e
-HAS_SHA = "json_extract(doc, '$.sha256')=?"
+HAS_SHA = "lower(json_extract(doc, '$.sha256'))=?"
 
 @patch
 def add_file(self:Store, sha256:str, ref:str, key:str, size:int):
@@ -587,7 +588,7 @@ def file(self:Store, sha256:str)->tuple[str, str, int]|None:
 def drop_files(self:Store, all:bool=False)->list[str]:
     "Forget the files whose digest no item has any more (or all); the refs of their ciphertexts"
     unused = '' if all else '''where sha256 not in
-        (select json_extract(doc, '$.sha256') from items where json_extract(doc, '$.sha256') is not null)'''
+        (select lower(json_extract(doc, '$.sha256')) from items where json_extract(doc, '$.sha256') is not null)'''
     return [r for r, in self.main.execute(f'delete from files {unused} returning ref').fetchall()]
 
 @patch

@@ -11,10 +11,10 @@ import argparse, inspect, json, os, re, secrets, sys
 from pathlib import Path
 from typing import Any, Iterator
 from fastcore.docments import docments
-from ..core import Conflict, Invalid, NotFound, PodError
+from ..core import Conflict, Invalid, PodError
 from ..data.item import VALUE_TYPES
 from .pluginbase import Argument, PluginBase, arguments_of
-from .run import get_plugin_cls
+from .run import get_plugin_cls, parse_metadata
 
 # %% ../../nbs/plugin/config.ipynb #c0774bac
 FIELDS = {str: 'textbox', int: 'textbox', float: 'textbox', bool: 'checkbox'}
@@ -102,17 +102,11 @@ def save_config(
 
 def plugin_of(
     metadata:Path, # A `metadata.json`
-)->type:
-    "The plugin that a metadata file names. Invalid if it names none, ImportError if it cannot be imported"
-    try: said = json.loads(metadata.read_text(encoding='utf-8'))
-    except FileNotFoundError: raise NotFound(f'there is no file {metadata}') from None
-    except ValueError as e: raise Invalid(f'{metadata} is not JSON: {e}') from None
-    if not isinstance(said, dict): raise Invalid(f'{metadata} is not a JSON object')
-    for name in ('pluginModule', 'pluginName'):
-        if not isinstance(said.get(name), str) or not said[name]: raise Invalid(f'Missing metadata: {name}')
-    here = str(metadata.absolute().parent)
+)->type[PluginBase]:
+    "The plugin that a metadata file names. BadInput if it names none, ImportError if it cannot be imported"
+    run, here = parse_metadata(metadata), str(metadata.absolute().parent)
     sys.path.insert(0, here)
-    try: return get_plugin_cls(said['pluginModule'], said['pluginName'])
+    try: return get_plugin_cls(run.pluginModule, run.pluginName)
     finally: sys.path.remove(here)
 
 # %% ../../nbs/plugin/config.ipynb #3dbf6448

@@ -245,7 +245,7 @@ def _show(self:PluginBase, progress:float):
 @patch
 def setup(self:PluginBase):
     "Called before `run`; a plugin that has its own calls this one too"
-    if self.pluginRun is not None and self._listener is None:
+    if self.pluginRun is not None and (self._listener is None or self._listener.stopped.is_set()):
         self._listener = get_abort_plugin_listener(self.client, self.pluginRun.id)
 
 @patch

@@ -66,7 +66,7 @@ def send(
     try:
         with connect(settings.email_smtp_relay, settings.email_smtp_port, local_hostname='localhost', timeout=5,
                      context=ssl.create_default_context()) as relay:
-            relay.login(settings.email_smtp_user, secret)
+            relay.login(settings.email_smtp_user or '', secret)
             relay.send_message(mail)
     except (OSError, ValueError) as e: # all errors of smtplib and ssl are OSErrors
         why = str(e).replace(secret, '…') or type(e).__name__

@@ -226,7 +226,7 @@ def read_slowly(body:bytes, op:str, wire:str)->tuple[Auth, Any]:
     found = {}
     for name in [n for n in v if n in ('auth', 'payload')]: # the first that is wrong, in their order
         if name == 'auth': found[name] = auth_of(v[name], name)
-        else: check_shape(PAYLOADS[op], found.setdefault(name, v[name]), name)
+        else: check_shape(PAYLOADS[V3_ONLY.get(op, op)], found.setdefault(name, v[name]), name)
     for name in ('auth', 'payload'):
         if name not in found: raise unfit('', f'missing field `{name}`')
     return found['auth'], found['payload']
@@ -303,7 +303,7 @@ def read_body(
     try:
         if (plain := read_quickly(body, op)) is not None: return plain
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError): pass
-    return read_slowly(body, V3_ONLY.get(op, op) if op != 'get_all_items' else op, wire)
+    return read_slowly(body, op, wire)
 
 # %% ../../nbs/server/memri.ipynb #14d070ac
 STATUSES = frozenset({400, 403, 404, 409, 500})
@@ -326,7 +326,7 @@ class Memri:
         self,
         pod:Pod,          # Or what has the same methods
         wire:str='v4',    # `v3` or `v4`
-        starter:Any=None, # Its `check(image)` refuses images that can't be started
+        starter:Any=None, # Its `check(image, run)` refuses images that can't be started
     ):
         self.pod, self.wire, self.starter = pod, wire, starter
         self.runs:list[dict] = [] # PluginRun items that this request created
@@ -448,7 +448,7 @@ def note_run(self:Memri, id:str):
         if not isinstance(run.get(name), str): raise Invalid(f'JSON formatting error missing field `{name}`{tail}')
     if not self.pod.get_item(run['targetItemId']):
         raise Invalid(f'Failed to find target item {run["targetItemId"]} to run a plugin against')
-    if self.starter is not None: self.starter.check(run[image])
+    if self.starter is not None: self.starter.check(run[image], id)
     self.runs.append(run | {'containerImage': run[image]})
 
 # %% ../../nbs/server/memri.ipynb #a2a12e09
@@ -640,7 +640,9 @@ def get_file(pod:Pod, sha256:str)->Iterator[bytes]:
     try: parts = pod.open_file({'sha256': sha256})
     except NotFound: raise PodError(500, NO_FILE) from None
     named = [(i.get('key'), i.get('nonce')) for i in pod.search({'sha256==': sha256})]
-    if not named: raise NotFound(f'Item with sha256={sha256} not found')
+    if not named: # it is here under a name that is spelled in another way, or that no item has any more
+        other = sha256 != sha256.lower() or pod.search({'sha256==': sha256.upper(), '_limit': 1})
+        raise PodError(500, NO_FILE) if other else NotFound(f'Item with sha256={sha256} not found')
     if (marks := next((m for m in named if None not in m), None)) is None:
         raise PodError(500, f'Item with sha256={sha256} has no key and nonce')
     ref, key, _ = pod.store.file(sha256.lower())

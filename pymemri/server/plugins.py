@@ -38,12 +38,12 @@ def plugin_environment(
     owner:str,
     run:str,     # Id of the PluginRun
     target:dict, # The item to work on, as `get_item` gives it
-    auth:dict,   # The plugin's box: nonce and encryptedPermissions
+    auth:dict,   # `{'data': box}`, the box with nonce and encryptedPermissions
     address:str, # Where the Pod is
 )->dict[str, str]:
     "The five variables that a plugin gets"
     return {'POD_FULL_ADDRESS': address, 'POD_TARGET_ITEM': compact(target), 'POD_PLUGINRUN_ID': run,
-            'POD_OWNER': owner, 'POD_AUTH_JSON': compact({'data': auth})}
+            'POD_OWNER': owner, 'POD_AUTH_JSON': compact(auth)}
 
 # %% ../../nbs/server/plugins.ipynb #99b37c7c
 def bare(text:str)->str:
@@ -114,7 +114,7 @@ def start(
     owner:str,   # As it stands in the path of the request
     run:dict,    # The PluginRun
     target:dict, # The item to work on, as `get_item` gives it
-    auth:dict,   # The plugin's box: nonce and encryptedPermissions
+    auth:dict,   # `{'data': box}`, the box with nonce and encryptedPermissions
 ):
     "Start the plugin of a stored `run`; does not wait for it. PodError if the system refuses"
     image = run['containerImage']

@@ -7,7 +7,7 @@ __all__ = ['IDLE', 'url_of', 'listen', 'ask', 'neighbour', 'not_free', 'check_tl
            'answer', 'greeting', 'serve', 'Served']
 
 # %% ../../nbs/server/serve.ipynb #f394b7a3
-import asyncio, errno, http.client, json, os, signal, socket, ssl, threading
+import asyncio, errno, http.client, json, logging, os, signal, socket, ssl, threading
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -89,15 +89,22 @@ IDLE = 60 # seconds that a connection without requests stays open
 class PodServer(uvicorn.Server):
     "uvicorn for an `App`, which leaves signals to `stopped_by_signals`"
     def __init__(self, app:Any, settings:Settings, ready:Callable[[], object]):
-        tls = {} if plain(settings) else dict(ssl_certfile=settings.tls_pub_crt, ssl_keyfile=settings.tls_priv_key)
+        crt, key = (None, None) if plain(settings) else (settings.tls_pub_crt, settings.tls_priv_key)
         super().__init__(uvicorn.Config(
             app, interface='asgi3', http='httptools', ws='none', loop='none', lifespan='on', timeout_keep_alive=IDLE,
-            log_config=None, log_level='error', access_log=False, server_header=False, proxy_headers=False, **tls))
+            log_config=None, log_level='error', access_log=False, server_header=False, proxy_headers=False,
+            ssl_certfile=crt, ssl_keyfile=key))
         self.ready = ready
     async def startup(self, sockets:list[socket.socket]|None=None):
         "Begin to answer, and say so"
         await super().startup(sockets=sockets)
         self.ready()
+    async def shutdown(self, sockets:list[socket.socket]|None=None):
+        "Finish what is under way, or give it a last second when told so"
+        ending = asyncio.create_task(super().shutdown(sockets=sockets))
+        while not ending.done() and not self.force_exit: await asyncio.wait({ending}, timeout=.1)
+        await asyncio.wait({ending}, timeout=1) # asyncio's servers wait for their clients, if need be for ever
+        if not ending.cancel(): ending.result()
     @contextmanager
     def capture_signals(self)->Iterator[None]:
         "Nothing to do here"
@@ -120,7 +127,13 @@ def new_loop()->asyncio.AbstractEventLoop:
 
 def answer(server:PodServer, sock:socket.socket):
     "Answer whoever connects to `sock`, until `server.should_exit`"
-    with asyncio.Runner(loop_factory=new_loop) as runner: runner.run(server.serve(sockets=[sock]))
+    def unasked(record:logging.LogRecord)->bool: # uvicorn takes a request that we cut off for a mistake
+        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+    log = logging.getLogger('uvicorn.error')
+    log.addFilter(unasked)
+    try:
+        with asyncio.Runner(loop_factory=new_loop) as runner: runner.run(server.serve(sockets=[sock]))
+    finally: log.removeFilter(unasked)
 
 # %% ../../nbs/server/serve.ipynb #b1dfcaef
 def greeting(settings:Settings)->str:
@@ -160,8 +173,8 @@ class Served:
         **changes,                                # Fields of `Settings`
     ):
         self.settings = replace(settings or Settings(), **changes, port=port, non_tls=not tls, insecure_non_tls=None)
-        self.tls, self.log, self.make = tls, log, make
-        self.ready, self.error = threading.Event(), None
+        self.tls, self.log, self.make, self.ready = tls, log, make, threading.Event()
+        self.error:BaseException|None = None
     def __repr__(self): return f'Served({self.url})'
     @property
     def url(self)->str:
