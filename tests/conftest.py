@@ -28,3 +28,12 @@ def clean_env():
     keep = {k: v for k, v in os.environ.items()
             if not k.startswith(('POD_', 'PYMEMRI_', 'PYTHON', 'PYTEST_', 'COVERAGE_'))}
     return keep | {'PYTHONPATH': str(root)}
+
+
+@pytest.fixture(params=['embedded', 'http'])
+def served(request, tmp_path):
+    "Where a test's Pods are: None for Pods in this process, or a real server. A test that uses it runs over both roads"
+    if request.param == 'embedded': yield None
+    else:
+        from serving import Server
+        with Server(tmp_path) as server: yield server

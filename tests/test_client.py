@@ -15,26 +15,23 @@ from pymemri.pod.client import Dog, PodClient
 from pymemri.pod.db import Priority, SyncConflict
 from pymemri.pod.keys import read_pod_key, store_keys, store_keys_cli
 
-from loopback import Loopback
+from serving import Server
 
 KEYS = dict(database_key='d1' * 32, owner_key='0e' * 32)
 ROOT = Path(pymemri.__file__).parent.parent
 
 
-@pytest.fixture(params=['embedded', 'http'])
-def make(request, tmp_path):
+@pytest.fixture
+def make(served, tmp_path):
     "Makes clients of one Pod"
     made = []
     def client(**kw):
-        where = dict(url=server.url) if server else dict(home=tmp_path)
+        where = dict(url=served.url) if served else dict(home=tmp_path)
         made.append(PodClient(**{**where, **KEYS, 'quiet': True, **kw}))
         return made[-1]
-    server = Loopback(tmp_path) if request.param == 'http' else None
-    client.server = server
-    if server: server.__enter__()
+    client.server = served
     yield client
     for c in made: c.close()
-    if server: server.__exit__()
 
 
 @pytest.fixture
@@ -546,11 +543,11 @@ def test_sync_pulls_erasures_and_edges_and_forgets_the_purged(make):
 
 
 @pytest.mark.parametrize('seed', range(12))
-def test_two_clients_that_change_at_random_agree_in_the_end(tmp_path, seed):
+def test_two_clients_that_change_at_random_agree_in_the_end(make, seed):
     import random
     rnd, ids = random.Random(seed), [f'person-{i}' for i in range(4)]
     props = ['firstName', 'lastName', 'displayName', 'gender']
-    a, b = [PodClient(home=tmp_path, quiet=True, **KEYS) for _ in 'ab']
+    a, b = make(), make()
     for i in ids: Person(id=i, firstName='0', lastName='0').store(a)
     a.sync()
     for i in ids: b.get(i)
@@ -575,8 +572,6 @@ def test_two_clients_that_change_at_random_agree_in_the_end(tmp_path, seed):
             for p in props: assert there.get(p) == a.local_db.get(i).__dict__[p] == b.local_db.get(i).__dict__[p]
             edges = sorted((e['name'], e['item']['id']) for e in a.api.get_edges(i))
             for c in (a, b): assert sorted((e._type, e.target.id) for e in c.local_db.get(i).get_all_edges()) == edges
-    a.close()
-    b.close()
 
 
 def test_sync_takes_a_new_photo_s_bytes_along(make):
@@ -635,16 +630,20 @@ def test_no_key_is_shown(make, caplog, capsys):
 
 
 def test_short_keys_are_regular(make, tmp_path):
-    with PodClient(database_key='key', owner_key='key', home=tmp_path / 'x', quiet=True) as c:
-        assert c.create(Dog('max')) and repr(c) == 'PodClient(embedded, owner …)' and not c.temporary
-    with PodClient(database_key='key', owner_key='key', home=tmp_path / 'x', quiet=True) as c:
-        assert [d.name for d in c.search({'type': 'Dog'})] == ['max']
+    c, where = make(database_key='key', owner_key='key'), make.server.url if make.server else 'embedded'
+    assert c.create(Dog('max')) and repr(c) == f'PodClient({where}, owner …)' and not c.temporary
+    assert [d.name for d in make(database_key='key', owner_key='key').search({'type': 'Dog'})] == ['max']
+    c.backup(tmp_path / 'copy')
+    for key in ('key', 'KEY') if make.server else ('key',):
+        with PodClient(database_key=key, owner_key='key', home=tmp_path / 'copy', quiet=True) as copy:
+            assert [d.name for d in copy.search({'type': 'Dog'})] == ['max']
+    with pytest.raises(WrongKey): PodClient(database_key='kei', owner_key='key', home=tmp_path / 'copy')
 
 
 # ---- addresses ----
 
 def test_address_from_the_environment_is_read_at_construction(tmp_path, monkeypatch):
-    with Loopback(tmp_path) as server:
+    with Server(tmp_path) as server:
         monkeypatch.setenv('POD_ADDRESS', server.url)
         with PodClient(**KEYS, quiet=True) as c: assert repr(c).startswith(f'PodClient({server.url}, owner 0e0e0e…')
         monkeypatch.setenv('POD_ADDRESS', 'http://127.0.0.1:1')
@@ -664,7 +663,7 @@ def test_nobody_there_is_an_error_that_names_the_way_out():
     with pytest.raises(Invalid, match='http://localhost:3030'): PodClient(url='localhost:3030')
 
 
-def test_a_server_that_never_answers_or_has_a_strange_certificate(tmp_path):
+def test_a_server_that_never_answers_or_has_a_strange_certificate(tmp_path, monkeypatch):
     from pymemri.pod.api import PodAPI
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
@@ -687,16 +686,23 @@ def test_a_server_that_never_answers_or_has_a_strange_certificate(tmp_path):
     pem.write_bytes(secret + cert.public_bytes(serialization.Encoding.PEM))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
-    with Loopback(tmp_path) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        with pytest.raises(Unavailable, match='not trusted'):
-            PodClient(url=server.url.replace('http:', 'https:').replace('127.0.0.1', 'localhost'), **KEYS)
+    with Server(tmp_path, tls=True, tls_pub_crt=str(pem), tls_priv_key=str(pem)) as server:
+        url = server.url.replace('127.0.0.1', 'localhost')
+        with pytest.raises(Unavailable, match='not trusted'): PodClient(url=url, **KEYS)
+        with pytest.raises(Unavailable, match='HTTP|connection broke'):
+            PodClient(url=url.replace('https', 'http'), **KEYS)
         assert server.seen == []
+        monkeypatch.setenv('SSL_CERT_FILE', str(pem))
+        with PodClient(url=url, **KEYS, quiet=True) as c:
+            assert c.create(Dog('x', id='dog-0001')) and c.count({'type': 'Dog'}) == 1
+            assert len(c.api.road.connections.idle) == 1 and c.api.road.connections.made == 1
+    with Server(tmp_path) as server, pytest.raises(Unavailable, match='does not speak TLS'):
+        PodClient(url=server.url.replace('http', 'https'), **KEYS)
 
 
 def test_a_pod_that_dies_and_comes_back(tmp_path):
-    with Loopback(tmp_path) as server:
-        client, port = PodClient(url=server.url, **KEYS, quiet=True), server.server_port
+    with Server(tmp_path) as server:
+        client = PodClient(url=server.url, **KEYS, quiet=True)
         client.create(Dog('x', id='dog-0001'))
     client.api.road.connections.close()
     with pytest.raises(Unavailable): client.get('dog-0001')
@@ -705,7 +711,7 @@ def test_a_pod_that_dies_and_comes_back(tmp_path):
 
 
 def test_a_pod_that_speaks_only_v4(tmp_path):
-    with Loopback(tmp_path, wires=('v4',)) as server, PodClient(url=server.url, **KEYS, quiet=True) as c:
+    with Server(tmp_path, wires=('v4',)) as server, PodClient(url=server.url, **KEYS, quiet=True) as c:
         dogs = [Dog(f'd{i}', i, id=f'dog-{i:04}') for i in range(5)]
         assert c.bulk_action(dogs) and c.get('dog-0001') is dogs[1]
         assert [d.id for d in c.search({'ids': ['dog-0003', 'dog-0001']})] == ['dog-0003', 'dog-0001']
@@ -723,7 +729,7 @@ def test_a_pod_that_speaks_only_v4(tmp_path):
             with pytest.raises(PodError) as e: f()
             assert e.value.status == 501
         with pytest.raises(PodError) as e: c.api.backup(tmp_path / 'b')
-        assert all(re.match('/v[45]/', p) for p in server.seen)
+        assert server.seen.count('/v5/health') == 1 and all(re.match('/v4/|/v5/health$', p) for p in server.seen)
 
 
 def test_many_threads_on_one_client(make):

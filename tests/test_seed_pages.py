@@ -20,17 +20,13 @@ from pymemri.data.item import Edge, Edges, Item
 from pymemri.pod.client import Dog, PodClient
 from pymemri.pod.keys import store_keys_cli
 
-from loopback import Loopback
-
 HEX = '[0-9a-f]{32}'
 
 
-@pytest.fixture(params=['embedded', 'http'])
-def road(request, tmp_path):
+@pytest.fixture
+def road(served):
     "Where the Pod is: nothing to say for one in this process"
-    if request.param == 'embedded': yield {}
-    else:
-        with Loopback(tmp_path) as server: yield dict(url=server.url)
+    return dict(url=served.url) if served else {}
 
 
 @pytest.fixture

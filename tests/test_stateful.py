@@ -4,17 +4,16 @@ PYMEMRI_KILLS sets the number of kills of each of the kill tests (default 12 her
 import json, os, random, signal, subprocess, sys, threading, time
 from collections import Counter
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 
 import importer
 from importer import MAILS, Importer, connect, mail
-from loopback import Loopback
-from pymemri.core import Conflict, Invalid, PodError
+from serving import Server
+from pymemri.core import Conflict, Forbidden, Invalid
 from pymemri.data.item import Edges, Item, unset
-from pymemri.data.schema import Account, EmailMessage, Person, PersistentState, Plugin, PluginRun
-from pymemri.plugin.stateful import (MEMORY_RIGHTS, StatefulPlugin, Stored, find_state, read_state, state_id, store_items,
+from pymemri.data.schema import Account, EmailMessage, Person, Plugin, PluginRun
+from pymemri.plugin.stateful import (MEMORY_RIGHTS, StatefulPlugin, find_state, read_state, state_id, store_items,
                                      with_memory, write_state)
 from pymemri.pod.client import PodClient
 from pymemri.server.serve import Served
@@ -231,7 +230,7 @@ def test_many_items_at_once(client):
 
 
 def test_a_pod_that_speaks_only_v4(tmp_path):
-    with Loopback(tmp_path, wires=('v4',)) as server:
+    with Server(tmp_path, wires=('v4',)) as server:
         for _ in range(2):
             with PodClient(url=server.url, **KEYS, quiet=True) as c:
                 p = plugin(c, page=150)
@@ -375,33 +374,29 @@ def test_a_failed_run_remembers_what_it_stored_and_no_more(make):
 
 # ---- with no more rights than it needs ----
 
+RIGHTS = {'read': {'EmailMessage': '*'}, 'create': {'EmailMessage': '*', 'Account': '*'}, 'update': {'EmailMessage': '*'},
+          'edges': {'read': ['EmailMessage.sender', 'EmailMessage.message'],
+                    'create': ['EmailMessage.sender', 'EmailMessage.message']}}
+
+
 def test_a_restricted_plugin_can_do_it(tmp_path):
-    rights = with_memory({'read': {'EmailMessage': '*'}, 'create': {'EmailMessage': '*', 'Account': '*'}, 'update': {'EmailMessage': '*'},
-                          'edges': {'read': ['EmailMessage.sender', 'EmailMessage.message'],
-                                    'create': ['EmailMessage.sender', 'EmailMessage.message']}})
-    with Served(data_folder=tmp_path) as s, PodClient(url=s.url, **KEYS) as owner:
-        owner.add_to_schema(EmailMessage, Account, PersistentState)
+    with Served(data_folder=tmp_path) as s, PodClient(url=s.url, **KEYS, quiet=True) as owner:
         me = Account(service='test', identifier='me', secret='s3cr3t')
-        run = PluginRun(containerImage='none', pluginModule='importer', pluginName='Importer')
         owner.create(me)
-        run_id = owner.api.road.call('bulk', {'createItems': [{'type': 'ItemPropertySchema', 'itemType': 'Account', 'propertyName': 'secret', 'valueType': 'Text'}]}) and None
-        auth = owner_auth(owner, rights)
-        def restricted(): return PodClient(url=s.url, owner_key=KEYS['owner_key'], auth_json=auth, quiet=True, register_base_schema=False)
-        with restricted() as c: Importer(client=c, pluginRun=PluginRun(pluginModule='importer', pluginName='Importer', account=[c.get(me.id)]), page=100).run()
-        with restricted() as c:
-            p = Importer(client=c, pluginRun=PluginRun(pluginModule='importer', pluginName='Importer', account=[c.get(me.id)]))
-            assert p.cursor == MAILS and c.get(me.id).secret is None
-            p.forget()
-            p.page = 200
-            p.run()
+        def run(rights, **kw):
+            auth = owner.plugin_auth(rights)
+            with PodClient(url=s.url, owner_key=KEYS['owner_key'], auth_json=auth, quiet=True, register_base_schema=False) as c:
+                account = c.get(me.id)
+                assert account.secret is None
+                p = plugin(c, account=account, **kw)
+                start = p.cursor
+                p.add_to_schema()
+                p.run()
+                if start: p.forget()
+                return start
+        assert [run(with_memory(RIGHTS), page=n) for n in (100, 70, 200)] == [None, MAILS, None]
         assert facts(owner) == expected() and owner.count({'type': 'Account', 'handle^=': 'sender'}) == importer.SENDERS
-
-
-def owner_auth(owner, rights):
-    "What a plugin gets instead of the key"
-    reply = owner.api.road._call('create_plugin_auth', {'permissions': rights}, 'v5')
-    assert reply.status == 200, reply.data
-    return json.loads(reply.data)
+        with pytest.raises(Forbidden): run({**RIGHTS, 'read': {**RIGHTS['read'], 'Account': ['service']}})
 
 
 def test_the_rights_of_a_memory_are_as_small_as_they_can_be():

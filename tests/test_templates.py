@@ -34,7 +34,8 @@ def road(request, tmp_path):
     if request.param == 'embedded':
         yield {}
         return
-    with Served(data_folder=tmp_path / 'served') as s: yield {'POD_ADDRESS': s.url}
+    with Served(data_folder=tmp_path / 'served', insecure_plugin_script={'none': shutil.which('true')}) as s:
+        yield {'POD_ADDRESS': s.url}
 
 
 @pytest.mark.parametrize('name', TEMPLATES)
@@ -93,6 +94,55 @@ def test_names_with_spaces_unicode_and_worse(name, said, package, cls, tmp_path)
         'name': said[:100], 'containerImage': package, 'pluginModule': f'{package}.plugin', 'pluginName': cls}
     for path in folder.rglob('*.py'): compile(path.read_text(encoding='utf-8'), path, 'exec')
     assert (folder / package / '__init__.py').exists() and list(tmp_path.iterdir()) == [folder]
+
+
+RESTRICTED = '''
+import sys
+from pymemri.data.schema import Message, PluginRun
+from pymemri.pod.client import PodClient
+from my_plugin.plugin import MyPlugin
+
+url, owner_key, database_key = sys.argv[1:]
+with PodClient(url=url, owner_key=owner_key, database_key=database_key, quiet=True) as owner:
+    owner.bulk_action(create_items=[Message(content=f"text number {n}") for n in range(5)])
+    run = PluginRun(containerImage="none", pluginModule="my_plugin.plugin", pluginName="MyPlugin")
+    owner.create(run)
+    for _ in "12":
+        auth = owner.plugin_auth(MyPlugin.permissions, run)
+        with PodClient(url=url, owner_key=owner_key, auth_json=auth, quiet=True, register_base_schema=False) as client:
+            plugin = MyPlugin(client=client, pluginRun=client.get(run.id))
+            plugin.add_to_schema()
+            plugin._run()
+        print({kind: owner.count({"type": kind}) for kind in sys.modules["my_plugin.schema"].__dict__
+               if kind in ("Entry", "Person", "Digest")}, file=sys.stderr)
+'''
+
+
+@pytest.mark.parametrize('name, made', [('basic', {'Entry': 25, 'Person': 2}), ('indexer', {'Digest': 5})])
+def test_a_project_needs_no_more_rights_than_it_asks_for(name, made, clean_env, tmp_path):
+    folder = tmp_path / 'my-plugin'
+    plugin_from_template(template_name=name, target_dir=folder)
+    with Served(data_folder=tmp_path / 'served', insecure_plugin_script={'none': shutil.which('true')}) as s:
+        done = subprocess.run([sys.executable, '-W', 'error', '-c', RESTRICTED, s.url, '0e' * 32, 'd1' * 32], cwd=folder,
+                              capture_output=True, text=True, timeout=120, env=clean_env | {'PYMEMRI_HOME': str(tmp_path / 'home')})
+    assert done.returncode == 0, done.stderr
+    counts = [{k: v for k, v in ast.literal_eval(line).items()} for line in done.stderr.splitlines() if line.startswith('{')]
+    assert counts[0] == counts[1] and made.items() <= counts[0].items(), done.stderr
+
+
+@pytest.mark.parametrize('name', TEMPLATES)
+def test_a_project_runs_by_the_command_line(name, clean_env, tmp_path):
+    folder = tmp_path / 'my-plugin'
+    plugin_from_template(template_name=name, target_dir=folder)
+    env = clean_env | {'PYMEMRI_HOME': str(tmp_path / 'home'), 'PYTHONPATH': os.pathsep.join([str(folder), clean_env['PYTHONPATH']])}
+    def run(code, *words):
+        return subprocess.run([sys.executable, '-c', f'import sys; {code}', *words], cwd=folder, env=env, capture_output=True,
+                              text=True, timeout=120)
+    assert run('from pymemri.pod.keys import *; sys.exit(store_keys_cli(sys.argv[1:]))').returncode == 0
+    for said in (['created', '0 updated'], []):          # the second time, there is nothing to do
+        done = run('from pymemri.plugin.run import *; sys.exit(run_plugin_cli(sys.argv[1:]))', '--metadata', 'metadata.json')
+        assert done.returncode == 0, done.stderr
+        assert name == 'indexer' or all(w in done.stdout for w in said) and bool(said) == ('created' in done.stdout), done.stdout
 
 
 def test_a_package_that_would_harm_is_refused(tmp_path):
@@ -277,7 +327,7 @@ def test_config_of_a_bad_plugin_is_told(tmp_path, capsys, monkeypatch):
     Path('broken_plugin_module.py').write_text('import a_module_that_is_missing\nclass P: pass\n')
     assert 'a_module_that_is_missing' in said(pluginModule='broken_plugin_module', pluginName='P')
     Path('metadata.json').unlink()
-    assert create_plugin_config() is None and 'there is no file metadata.json' in capsys.readouterr().out
+    assert create_plugin_config() is None and 'there is no metadata metadata.json' in capsys.readouterr().out
     assert str(tmp_path) not in sys.path
 
 

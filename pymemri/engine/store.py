@@ -457,6 +457,7 @@ def insert_edges(
                           [(self.now, s, self.now) for s in sources])
     return out
 
+# %% ../../nbs/engine/store.ipynb #533fdf34
 @patch
 def insert_edge(self:Store, source:int, name:int, target:int, own:str|None, n:int|None, again:bool)->str:
     "Draw one edge between row numbers, unless it stands already (or `again`); its id"
@@ -465,9 +466,8 @@ def insert_edge(self:Store, source:int, name:int, target:int, own:str|None, n:in
             where source=? and name=? and target=? and e.deleted=0 limit 1''', (source, name, target)).fetchone()
         if old: return old[1] or edge_id(old[0])
     try:
-        made = self.main.execute(
-            '''insert into edges(source, name, target, self, date, deleted)
-            values (?1, ?2, ?3, ?4, ?5, coalesce((select deleted from items where n=?4), 0))''',
+        made = self.main.execute('''insert into edges(source, name, target, self, date, deleted) values
+            (?1,?2,?3,?4,?5, coalesce((select deleted from items where n=?4), 0))''',
             (source, name, target, n, self.now)).lastrowid
     except sqlcipher.IntegrityError:
         raise Conflict(f'UNIQUE constraint failed: edges.self: item {own} is the self of another edge') from None
@@ -577,6 +577,7 @@ def share_file(self:Store, ids:list[str], ref:str, key:str):
     self.main.execute('update items set doc=json_patch(doc, ?) where id in (select value from json_each(?))',
                       (file_patch(ref, key), msgspec.json.encode(ids).decode()))
 
+# %% ../../nbs/engine/store.ipynb #e6cb9121
 @patch
 def file(self:Store, sha256:str)->tuple[str, str, int]|None:
     "Ref, key and size of the bytes with a digest; None if they are not here"

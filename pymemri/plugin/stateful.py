@@ -49,6 +49,7 @@ def search_known(
     query = {'type': kind, 'externalId': ids} | ({'[[edges]]': {'names': edges}} if edges else {})
     try: return client.api.search(query)
     except PodError as e:
+        if isinstance(e, Invalid) and 'Property externalId not defined' in e.message: return [] # no item has one yet
         if e.status != 501: raise
     more = {'[[edges]]': {}} if edges else {} # a Pod that speaks only v4: one question for each
     found = client.api.bulk(search=[{'type': kind, 'externalId': i, **more} for i in ids])['search']
@@ -171,8 +172,7 @@ def find_state(
     "What a plugin remembers of an account; None if that is nothing"
     found = client.api.get_item(state_id(plugin, account))
     if not found and account is not None and account.id:
-        client.add_to_schema(PersistentState)
-        states = client.search({'type': 'PersistentState', 'pluginId': plugin})
+        states = [s for s in client.search({'type': 'PersistentState'}) if s.pluginId == plugin]
         return next((s for s in states if any(a.id == account.id for a in s.account)), None)
     state = client.item_from_json(found[0]) if found else None
     if state is None or isinstance(state, PersistentState): return state

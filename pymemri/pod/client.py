@@ -4,16 +4,18 @@
 
 # %% auto #0
 __all__ = ['MAX_BATCH', 'MAX_ITEM', 'SYSTEM_TYPES', 'Dog', 'schema_records', 'is_known', 'json_size', 'gather_batch', 'PodClient',
-           'type_of', 'class_from_schema', 'NoSuchItem', 'Bar', 'Counted', 'DEFAULT_POD_ADDRESS', 'POD_VERSION',
-           'PodAPI', 'PodError', 'Priority', 'DB', 'Item', 'Edge']
+           'type_of', 'needed_names', 'class_from_schema', 'NoSuchItem', 'Bar', 'Counted', 'DEFAULT_POD_ADDRESS',
+           'POD_VERSION', 'PodAPI', 'PodError', 'Priority', 'DB', 'Item', 'Edge']
 
 # %% ../../nbs/pod/client.ipynb #8fc16db8
 import json, os, threading, warnings
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Iterable, Iterator
 from fastcore.basics import patch
-from ..core import Conflict, Invalid, NotFound, PodError, TooLarge, home_folder, new_id, progress
+from ..core import (Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, home_folder, new_id,
+                          now_ms, progress)
 from ..data.item import Edge, Edges, Item, ItemBase, ItemList, VALUE_TYPES, json_value, pod_name, unset
 from ..data.schema import Account, CVUStoredDefinition, File, Person, Photo, PluginRun
 from ..data import schema as built_in
@@ -89,7 +91,7 @@ class PodClient:
         version:str=POD_VERSION,       # Of the wire
         database_key:str|None=None,    # Opens the Pod; made up if missing
         owner_key:str|None=None,       # Names the Pod; made up if missing
-        auth_json:dict|None=None,      # What a plugin got instead of a database key
+        auth_json:dict|None=None,      # What a plugin got instead of a database key, as `plugin_auth` gives it
         register_base_schema:bool=True, # Tell the Pod about accounts, photos, files and plugins
         verbose:bool=False,            # Say more
         default_priority:Priority|str=Priority.local, # Who wins when something is read that changed here too
@@ -103,13 +105,14 @@ class PodClient:
         database_key = None if database_key is None else Key(database_key)
         self.owner_key:Key = owner_key
         self.database_key:Key|None = database_key
-        self.verbose, self.quiet, self.home = verbose, quiet, home
+        self.verbose, self.quiet, self.home, self.is_plugin = verbose, quiet, home, bool(auth_json)
         self.default_priority, self.local_db = Priority(default_priority), DB()
         self.registered_classes:dict[str, type[ItemBase]] = {}
         self._known, self._complete, self._uploads, self._pool, self._lock = None, set(), [], None, threading.RLock()
         self.api = PodAPI(self.database_key, self.owner_key, url, version, auth_json, verbose, home, made_up)
         try:
-            if register_base_schema: self.register_base_schemas()
+            if self.is_plugin: self._types_in_pod() # it may not be allowed to define any
+            elif register_base_schema: self.register_base_schemas()
         except BaseException:
             self.api.close()
             raise
@@ -180,6 +183,13 @@ def type_of(
     raise Invalid(f'{cls.__name__} is no type of item; {way_out}')
 
 # %% ../../nbs/pod/client.ipynb #bf0c501c
+def needed_names(
+    item:ItemBase,
+)->set[str]:
+    "The properties and edges that `item` brings to a Pod, as the Pod names them"
+    values = item.changed_json() if item._in_pod else item.to_json()
+    return {*values, *(n for n in item.get_all_edge_names() if item.get_edges(n))}
+
 @patch
 def _types_in_pod(self:PodClient)->dict:
     "What the Pod knows of types, as far as this client has heard"
@@ -190,6 +200,7 @@ def _types_in_pod(self:PodClient)->dict:
                        for t, d in types.items()}
     return self._known
 
+# %% ../../nbs/pod/client.ipynb #9d8366be
 @patch
 def _lacking(self:PodClient, items:Iterable[ItemBase|type])->list[dict]:
     "The definitions that the Pod needs before it can take `items`"
@@ -198,7 +209,9 @@ def _lacking(self:PodClient, items:Iterable[ItemBase|type])->list[dict]:
         cls = type_of(item)
         if cls in self._complete: continue
         if cls is not item: cls.learn(item)
+        used = needed_names(item) if self.is_plugin and cls is not item else None
         for r in schema_records(cls):
+            if used is not None and not used & {r.get('propertyName'), r.get('edgeName')}: continue
             if not is_known(r, self._types_in_pod()): records[tuple(r.values())] = r
     return list(records.values())
 
@@ -213,7 +226,8 @@ def _learned(self:PodClient, records:list[dict], items:Iterable[ItemBase|type]):
         cls = type_of(item)
         there = self.registered_classes.get(cls.__name__)
         if there is None or there is getattr(built_in, cls.__name__, None): self.registered_classes[cls.__name__] = cls
-        if not cls._open and all(n in cls._types for n in cls.properties): self._complete.add(cls)
+        whole = not self.is_plugin and not cls._open and all(n in cls._types for n in cls.properties)
+        if whole: self._complete.add(cls)
 
 # %% ../../nbs/pod/client.ipynb #97d3eea3
 @patch
@@ -225,7 +239,10 @@ def add_to_schema(
     for item in items:
         if type_of(item) is item: item.get_property_types()
     self._known, self._complete = None, set() # another program may have emptied the Pod
-    self._register(items)
+    try: self._register(items)
+    except Forbidden:
+        if not self.is_plugin: raise
+        # what it may not define all at once is defined as far as its items need it
     self.registered_classes |= {cls.__name__: cls for cls in map(type_of, items)}
     return True
 
@@ -900,21 +917,51 @@ def integrity_check(self:PodClient)->list[str]:
 
 # %% ../../nbs/pod/client.ipynb #7c3e9c99
 @patch
-def backup(self:PodClient, path:str|Path):
-    "Copy the Pod to `path` while it is in use. The copy opens with the same keys"
+def settings(self:PodClient)->dict:
+    "What the owner has decided for this Pod, by name"
+    return self.api.settings()
+
+@patch
+def change_settings(self:PodClient, **changes)->dict: # All settings as they are now
+    "Decide otherwise: `change_settings(fullAccessPlugins=True)`. Invalid for a setting there is not"
+    return self.api.change_settings(changes)
+
+@patch
+def backup(
+    self:PodClient,
+    path:str|Path, # A home folder; that of a client that shall open the copy
+)->Path: # The folder of the copy in it
+    "Copy the Pod while it is in use. The copy opens with the same keys. Conflict if there is a Pod of this owner"
     self.wait_for_uploads()
     return self.api.backup(path)
 
 @patch
 def rekey(self:PodClient, new_key:str|None=None)->Key: # The new key
     "Give the Pod another database key, made up if missing. Keys that were stored before do not open it any more"
-    self.api.rekey(key := random_key() if new_key is None else Key(new_key))
+    key = random_key() if new_key is None else Key(new_key)
+    try: self.api.rekey(key)
+    except Unavailable as e:
+        e.new_key = key
+        e.add_note('if no answer came, the Pod may have the new key already: it is the `new_key` of this error')
+        raise
     self.database_key = key
     return key
 
 @patch
 def send_email(self:PodClient, to:str, subject:str='', body:str='')->bool: # True
-    "Let the Pod send a mail. Unavailable if it cannot"
+    "Let the Pod send a mail. PodError with status 501 if it cannot"
     self.api.send_email(to, subject, body)
     print(f'succesfully sent email to {to}')
     return True
+
+# %% ../../nbs/pod/client.ipynb #55398755
+@patch
+def plugin_auth(
+    self:PodClient,
+    permissions:dict|None=None,      # What it may do; what its run declares if missing
+    run:ItemBase|str|None=None,      # Its `PluginRun`, or the id of it
+    expires:datetime|timedelta|int|None=None, # When the rights end: a moment, a time from now, or ms since 1970
+)->dict: # Such as `{'type': 'PluginAuth', 'data': …}`
+    "The `auth_json` of a plugin's own client. For owners, of a Pod behind a `url`; else PodError with status 501"
+    if isinstance(expires, timedelta): expires = now_ms() + round(expires.total_seconds() * 1000)
+    return self.api.create_plugin_auth(permissions, getattr(run, 'id', run), json_value(expires))

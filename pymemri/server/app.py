@@ -6,8 +6,8 @@
 __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'CODES', 'MAX_JSON', 'MAX_FILE', 'PATIENCE', 'SWALLOWED', 'GONE', 'PIECE', 'WAITING',
            'WIRES', 'HEADERS', 'PREFLIGHT', 'OPS', 'OPERATIONS', 'SPECIAL', 'BODY', 'NO_AUTH', 'PACK_FROM', 'Ask',
            'Answer', 'missed', 'code_of', 'told', 'told_as_memri', 'read_all', 'unzip', 'Pipe', 'App', 'preflight',
-           'closing', 'swallow', 'Operation', 'bare', 'plain', 'get_item', 'text_at', 'Body', 'auth_of', 'auth_in',
-           'not_allowed', 'check_declared', 'decoded', 'as_json', 'pack', 'sized', 'Spout', 'archive']
+           'closing', 'swallow', 'Operation', 'bare', 'plain', 'get_item', 'spelled', 'text_at', 'Body', 'auth_of',
+           'auth_in', 'not_allowed', 'check_declared', 'decoded', 'as_json', 'pack', 'sized', 'Spout', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
 import asyncio, base64, hashlib, queue, tarfile, tempfile, threading, time, traceback, zlib
@@ -28,7 +28,7 @@ from pymemri.server.memri import (
 from .mail import send
 from .openapi import OPENAPI
 from .plugins import Starter
-from .pods import Held, Pods
+from .pods import Held, Pods, spellings
 from .settings import POD_VERSION, Settings, data_home
 from .watch import Log, Metrics, called
 
@@ -336,7 +336,7 @@ def closing(answer:Answer, ask:Ask)->Answer:
     return answer
 
 async def swallow(ask:Ask)->AsyncIterator[bytes]:
-    "Take the rest of a body, within limits: who is still sending would else meet a closed door and never read the answer"
+    "Take the rest of a body, within limits: who is still sending would else never come to read the answer"
     left = SWALLOWED if b'expect' not in ask.headers else 0
     while left > 0:
         try: message = await asyncio.wait_for(ask.receive(), 1)
@@ -350,7 +350,7 @@ async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:Any, gra
     "Run one operation of Memri's wire"
     op = ask.op
     if op == 'get_item': return Answer(memri.call(op, payload))
-    if op == 'send_email': return await self.mail(memri.pod, payload)
+    if op == 'send_email': return await self.mail(ask, memri.pod, payload)
     if op == 'get_file': return await self.download(held, partial(sized, held, get_file, memri.pod, payload['sha256']))
     if op in READS: return Answer(await self.run(memri.call, op, payload))
     out = await asyncio.wrap_future(self.pods.write(held, partial(memri.call, op, payload)))
@@ -390,8 +390,12 @@ OPERATIONS = {
     'purge': Operation('alone', plain('purge'), True), 'delete_all': Operation('alone', bare('delete_all'), True),
     'vacuum': Operation('alone', bare('vacuum'), True),
     'integrity_check': Operation('alone', bare('integrity_check'), True),
-    'rekey': Operation('alone', lambda pod, payload: pod.rekey(text_at(payload, 'newKey')), True)}
+    'rekey': Operation('alone', lambda pod, payload: pod.rekey(spelled(text_at(payload, 'newKey'))), True)}
 SPECIAL = {'get_file', 'send_email', 'backup', 'create_plugin_auth'} # those with a body of their own, or beyond the Pod
+
+def spelled(key:str)->str:
+    "A new key as a new Pod of the server would have it, so that clients of each wire find it"
+    return spellings(key)[0] if key else key
 
 def text_at(payload:Any, name:str)->str:
     "The text at `name` in a payload, or `Invalid`"
@@ -672,15 +676,16 @@ async def special(self:App, ask:Ask, held:Held, pod:Pod|Guard, asked:Any, grant:
     if ask.op == 'create_plugin_auth':
         return Answer(as_json(await self.run(self.box_for, ask.owner, pod, grant, asked)))
     if ask.op == 'backup': return await self.download(held, lambda: (archive(pod), None))
-    if ask.op == 'send_email': return await self.mail(pod, asked)
+    if ask.op == 'send_email': return await self.mail(ask, pod, asked)
     sha256 = text_at(asked, 'sha256')
     return await self.download(held, partial(sized, held, lambda pod, s: pod.open_file({'sha256': s}), pod, sha256))
 
 @patch
-async def mail(self:App, pod:Pod|Guard, asked:dict)->Answer:
-    "Send a mail, or log that there is nobody to send it"
+async def mail(self:App, ask:Ask, pod:Pod|Guard, asked:dict)->Answer:
+    "Send a mail, or log that there is nobody to send it; our own wire says so too"
     to, subject, body = (text_at(asked, n) for n in ('to', 'subject', 'body'))
     if isinstance(pod, Guard): pod.check_email()
     sent = await asyncio.get_running_loop().run_in_executor(self.files, send, self.settings, to, subject, body)
     if not sent: self.log.say('mail not sent', why='no SMTP relay is set up', characters=len(body))
+    if not sent and ask.wire == 'v5': raise PodError(501, 'this server has no SMTP settings, so it can not send mail')
     return Answer(b'{}')

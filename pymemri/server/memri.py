@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['READS', 'WRITES', 'V3_ONLY', 'OTHERS', 'Auth', 'ITEM', 'CHANGES', 'EDGE', 'QUERY', 'BULK', 'PAYLOADS', 'KINDS_OF',
-           'RANGES', 'DEPTH', 'START', 'MINUS_ZERO', 'strict', 'AUTHS', 'KEY', 'Scalar', 'Props', 'Filters', 'I64', 'T',
+           'RANGES', 'DEPTH', 'START', 'MINUS_ZERO', 'strict', 'AUTHS', 'KEY', 'I64', 'Scalar', 'Props', 'Filters', 'T',
            'WORD_TYPES', 'HEADS', 'BULK_HEADS', 'TYPES', 'DECODERS', 'STATUSES', 'NO_SUCH_ENDPOINT', 'to_json',
            'PLUGIN_RUN', 'START_PLUGIN', 'CHANGEABLE', 'DROPPED', 'BLOCKED', 'NEVER', 'HEX', 'NO_FILE', 'operations',
            'ClientAuth', 'Box', 'PluginAuth', 'unfit', 'unexpected', 'check_word', 'Twice', 'check_shape',
            'no_constant', 'whole_number', 'real_number', 'object_of', 'depth_of', 'strict_json', 'auth_of', 'read_auth',
            'path_auth', 'check_key', 'read_slowly', 'old_envelope', 'Envelope', 'Bulk', 'head_of', 'read_quickly',
-           'read_body', 'failure', 'Memri', 'undefined', 'as_json', 'cut', 'worded', 'again', 'check_record',
-           'check_change', 'check_hex', 'Hashing', 'upload_file', 'has_file', 'get_file']
+           'is_plain', 'read_body', 'failure', 'Memri', 'undefined', 'as_json', 'cut', 'worded', 'again',
+           'check_record', 'check_change', 'check_hex', 'Hashing', 'upload_file', 'has_file', 'get_file']
 
 # %% ../../nbs/server/memri.ipynb #90e17a2c
 import hashlib, json, math, re
@@ -124,7 +124,9 @@ DEPTH = 128
 START = re.compile(r'[ \t\n\r]*')
 MINUS_ZERO = re.compile(rb'-0[ \t\n\r,\]}]')
 
-def no_constant(name:str): raise ValueError(f'expected value, not {name}')
+def no_constant(name:str):
+    "Refuse `NaN` and the infinities"
+    raise ValueError(f'expected value, not {name}')
 
 def whole_number(text:str)->int|float:
     "An integer as JSON has it: `-0` and those beyond 64 bits are floats"
@@ -240,9 +242,9 @@ def old_envelope(v:dict, op:str)->dict:
     return v
 
 # %% ../../nbs/server/memri.ipynb #6c9bab77
-Scalar = bool | int | float | str | None
-Props, Filters = dict[str, Scalar], dict[str, Scalar | dict[str, Scalar]]
 I64 = Annotated[int, Meta(ge=-BIG, le=BIG - 1)]
+Scalar = bool | I64 | float | str | None
+Props, Filters = dict[str, Scalar], dict[str, Scalar | dict[str, Scalar]]
 T = TypeVar('T')
 
 class Envelope(Struct, Generic[T]):
@@ -291,8 +293,17 @@ def read_quickly(body:bytes, op:str)->tuple[Auth, Any]|None:
         for name in payload.keys() & BULK_HEADS.keys():
             msgspec.convert(payload[name], BULK_HEADS[name])
             keys += sum(map(len, payload[name]))
-    if body.count(b'":') != keys or b'-0' in body and MINUS_ZERO.search(body): return None
-    return auth, payload
+    return (auth, payload) if is_plain(body, keys) else None
+
+def is_plain(
+    body:bytes,
+    keys:int, # How many keys were read
+)->bool:
+    "Whether there are no more keys than those, and no `-0`"
+    if b'-' in body and b'-0' in body and MINUS_ZERO.search(body): return False
+    if body.count(b':') == keys: return True # no text has a colon
+    blank = any(c in body and c + b':' in body for c in (b' ', b'\n', b'\t', b'\r'))
+    return not blank and body.count(b'":') == keys
 
 def read_body(
     body:bytes,
@@ -433,8 +444,7 @@ def check_record(item:dict):
 @patch
 def know_container(self:Memri, item:dict):
     "See to it that `container` is a property"
-    if getattr(getattr(self.pod, 'grant', None), 'permissions', None) is not None:
-        raise Forbidden('a plugin can not start plugins')
+    if not isinstance(self.pod, Pod): raise Forbidden('a plugin can not start plugins')
     if 'container' in item and 'container' not in self.pod.store.schema.kinds:
         self.pod.create([dict(type=PROPERTY_SCHEMA, itemType=START_PLUGIN, propertyName='container', valueType='Text')])
 
@@ -454,17 +464,17 @@ def note_run(self:Memri, id:str):
 # %% ../../nbs/server/memri.ipynb #a2a12e09
 CHANGEABLE = re.compile('[a-zA-Z][_a-zA-Z0-9]{0,30}[a-zA-Z0-9]')
 DROPPED = frozenset({'id', 'type', 'dateCreated', 'dateServerModified', 'dateModified', 'deleted'})
-BLOCKED = frozenset('''rowid id type datecreated datemodified dateservermodified deleted source target edges alledges
-forwardedges reverseedges backwardedges
-abort action add after all alter always analyze and as asc attach autoincrement before begin between by cascade case
-cast check collate column commit conflict constraint create cross current current_date current_time current_timestamp
-database default deferrable deferred delete desc detach distinct do drop each else end escape except exclude exclusive
-exists explain fail filter first following for foreign from full generated glob group groups having if ignore immediate
-in index indexed initially inner insert instead intersect into is isnull join key last left like limit match natural no
-not nothing notnull null nulls of offset on or order others outer over partition plan pragma preceding primary query
-raise range recursive references regexp reindex release rename replace restrict right rollback row rows savepoint
-select set table temp temporary then ties to transaction trigger unbounded union unique update using vacuum values view
-virtual when where window with without'''.split())
+BLOCKED = frozenset('''rowid id type datecreated datemodified dateservermodified deleted source target edges
+alledges forwardedges reverseedges backwardedges abort action add after all alter always analyze and as asc
+attach autoincrement before begin between by cascade case cast check collate column commit conflict constraint
+create cross current current_date current_time current_timestamp database default deferrable deferred delete
+desc detach distinct do drop each else end escape except exclude exclusive exists explain fail filter first
+following for foreign from full generated glob group groups having if ignore immediate in index indexed
+initially inner insert instead intersect into is isnull join key last left like limit match natural no not
+nothing notnull null nulls of offset on or order others outer over partition plan preceding primary query raise
+range recursive references regexp reindex release rename replace restrict right rollback row rows savepoint
+select set table temp temporary then ties to transaction trigger unbounded union unique update using vacuum
+values view virtual when where window with without pragma'''.split())
 
 def check_change(changes:dict):
     "Refuse changes of a wrong form"
@@ -626,10 +636,8 @@ def upload_file(pod:Pod, sha256:str, data:bytes|Iterable[bytes])->bytes:
     return b'{}'
 
 def has_file(pod:Pod, sha256:str)->bool:
-    "Whether the content is here"
-    try: pod.open_file({'sha256': sha256})
-    except NotFound: return False
-    return True
+    "Whether the content is here, as far as this Pod shows"
+    return pod.files.size(sha256) is not None if isinstance(pod, Pod) else pod.has_content(sha256)
 
 # %% ../../nbs/server/memri.ipynb #4f7b088e
 NO_FILE = 'Failed to read data from target file, No such file or directory (os error 2)'
@@ -643,6 +651,7 @@ def get_file(pod:Pod, sha256:str)->Iterator[bytes]:
     if not named: # it is here under a name that is spelled in another way, or that no item has any more
         other = sha256 != sha256.lower() or pod.search({'sha256==': sha256.upper(), '_limit': 1})
         raise PodError(500, NO_FILE) if other else NotFound(f'Item with sha256={sha256} not found')
+    if not isinstance(pod, Pod): return parts # a plugin need not see the key
     if (marks := next((m for m in named if None not in m), None)) is None:
         raise PodError(500, f'Item with sha256={sha256} has no key and nonce')
     ref, key, _ = pod.store.file(sha256.lower())

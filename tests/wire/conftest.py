@@ -60,8 +60,8 @@ class Client:
         self.server, self.owner, self.key, self.wire, self.auth = server, owner, key, wire, None
 
     def post(self, op, payload, **how):
-        return self.server.post(op, payload, **{'owner': self.owner, 'key': self.key, 'wire': self.wire,
-                                                'auth': self.auth} | how)
+        mine = {'owner': self.owner, 'key': self.key, 'wire': self.wire, 'auth': self.auth}
+        return self.server.post(op, payload, **mine | how)
 
     def raw(self, op, body, headers=None):
         return self.server.send('POST', f'/{self.wire}/{self.owner}/{op}', body, headers)

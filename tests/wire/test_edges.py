@@ -16,10 +16,12 @@ def nodes(pod):
     return pod
 
 
-def edge(source='node-a', target='node-b', name='points', **more): return {'_source': source, '_target': target, '_name': name} | more
+def edge(source='node-a', target='node-b', name='points', **more): return {'_source': source, '_target': target,
+    '_name': name} | more
 def out(pod, id='node-a'): return pod.find(**{'id': id, '[[edges]]': {}})[0]['[[edges]]']
 def into(pod, id='node-b'): return pod.find(**{'id': id, '~[[edges]]': {}})[0]['~[[edges]]']
-def far(pod, id='node-a', direction='Outgoing', expand=False): return pod.ok('get_edges', {'item': id, 'direction': direction, 'expandItems': expand})
+def far(pod, id='node-a', direction='Outgoing', expand=False): return pod.ok('get_edges',
+    {'item': id, 'direction': direction, 'expandItems': expand})
 
 
 def test_an_edge_is_an_item(nodes):
@@ -66,7 +68,8 @@ def test_the_same_edge_many_times(nodes):
     assert len(out(nodes)) == 6
 
 
-@pytest.mark.parametrize('name', ['', 'größe 😀', 'a b', '[[edges]]', "'", '"\\', '\x00', '\x02\x03', 'x' * 1000, 'select'])
+@pytest.mark.parametrize('name', ['', 'größe 😀', 'a b', '[[edges]]', "'", '"\\', '\x00', '\x02\x03', 'x' * 1000,
+    'select'])
 def test_any_text_is_a_name(nodes, name):
     id = nodes.ok('create_edge', edge(name=name))
     assert nodes.get(id)['_edge'] == name
@@ -84,7 +87,8 @@ def test_an_edge_with_an_item_of_its_own(nodes):
     nodes.make('Friendship', id='edge-1', note='since school', dateCreated=5)
     assert nodes.ok('create_edge', edge(_self='edge-1')) == 'edge-1'
     item = nodes.get('edge-1')
-    assert bare(item) == {'id': 'edge-1', 'type': 'Friendship', 'deleted': False, 'note': 'since school', '_source': 'node-a', '_target': 'node-b', '_edge': 'points'}
+    assert bare(item) == {'id': 'edge-1', 'type': 'Friendship', 'deleted': False, 'note': 'since school',
+        '_source': 'node-a', '_target': 'node-b', '_edge': 'points'}
     shown, = out(nodes)
     assert shown == {k: v for k, v in item.items() if k not in ('_source', '_target')} | {'_item': nodes.get('node-b')}
     assert nodes.find(type='Friendship') == [item]
@@ -99,7 +103,8 @@ def test_one_edge_for_each_self(nodes):
     own = nodes.ok('create_edge', edge())
     nodes.refused('create_edge', edge(_self=own), 500, 'UNIQUE constraint failed: edges.self')
     nodes.refused('create_edge', edge('ghost-1', _self=own), 404, 'Edge source not found: ghost-1')
-    nodes.refused('bulk', {'createEdges': [edge(_self='node-c'), edge(_self='node-c')]}, 500, 'UNIQUE constraint failed: edges.self')
+    nodes.refused('bulk', {'createEdges': [edge(_self='node-c'), edge(_self='node-c')]}, 500,
+        'UNIQUE constraint failed: edges.self')
     assert len(out(nodes)) == 2
 
 
@@ -112,7 +117,8 @@ def test_an_item_can_be_its_own_edge(nodes):
 
 
 def test_what_must_be_there_in_which_order(nodes):
-    nodes.refused('create_edge', edge('ghost-1', 'ghost-2', _self='ghost-3'), 400, 'Failure: Failed to create edge with _self: ghost-3')
+    nodes.refused('create_edge', edge('ghost-1', 'ghost-2', _self='ghost-3'), 400,
+        'Failure: Failed to create edge with _self: ghost-3')
     nodes.refused('create_edge', edge('ghost-1', 'ghost-2'), 404, 'Failure: Edge source not found: ghost-1')
     nodes.refused('create_edge', edge('node-a', 'ghost-2'), 404, 'Failure: Edge target not found: ghost-2')
     nodes.refused('create_edge', edge('', ''), 404, 'Edge source not found: ')
@@ -172,15 +178,18 @@ def test_edges_in_search(nodes):
     shown = {k: v for k, v in e.items() if k not in ('_source', '_target')}
     assert nodes.find(**{'id': 'node-a', '[[edges]]': {}}) == [a | {'[[edges]]': [shown | {'_item': b}]}]
     assert nodes.find(**{'id': 'node-b', '~[[edges]]': {}}) == [b | {'~[[edges]]': [shown | {'_item': a}]}]
-    assert nodes.find(**{'id': 'node-b', '~[[edges]]': {}, '[[edges]]': {}}) == [b | {'[[edges]]': [], '~[[edges]]': [shown | {'_item': a}]}]
-    assert nodes.find(**{'id': 'node-a', '[[edges]]': None, '~[[edges]]': None}) == [a] == nodes.ok('get_item', 'node-a')
+    assert nodes.find(**{'id': 'node-b', '~[[edges]]': {}, '[[edges]]': {}}) == [b | {'[[edges]]': [],
+        '~[[edges]]': [shown | {'_item': a}]}]
+    assert nodes.find(**{'id': 'node-a', '[[edges]]': None, '~[[edges]]': None}) == [a] == nodes.ok('get_item',
+        'node-a')
     assert nodes.find(**{'id': id, '[[edges]]': {}}) == [e | {'[[edges]]': []}]
     assert nodes.find(**{'id': 'nobody', '[[edges]]': {}}) == []
 
 
 def test_all_items_of_a_search_get_their_edges(nodes):
     for s, t in ('ab', 'ac', 'bc'): nodes.ok('create_edge', edge(f'node-{s}', f'node-{t}'))
-    found = {i['id']: [e['_item']['id'] for e in i['[[edges]]']] for i in nodes.find(**{'type': 'Node', '[[edges]]': {}})}
+    found = {i['id']: [e['_item']['id'] for e in i['[[edges]]']]
+        for i in nodes.find(**{'type': 'Node', '[[edges]]': {}})}
     assert found == {'node-a': ['node-b', 'node-c'], 'node-b': ['node-c'], 'node-c': []}
     found = nodes.find(**{'note': 'b', '[[edges]]': {}, '~[[edges]]': {}})
     assert [(len(i['[[edges]]']), len(i['~[[edges]]'])) for i in found] == [(1, 1)]
@@ -192,7 +201,8 @@ def test_one_level_and_no_more(nodes):
     nodes.ok('create_edge', edge('node-a', 'node-b'))
     nodes.ok('create_edge', edge('node-b', 'node-c'))
     assert out(nodes)[0]['_item'].keys() == BASE | {'note'}
-    assert nodes.find(**{'id': 'node-a', '[[edges]]': {'depth': 3}})[0]['[[edges]]'][0]['_item'].keys() == BASE | {'note'}
+    deep, = nodes.find(**{'id': 'node-a', '[[edges]]': {'depth': 3}})
+    assert deep['[[edges]]'][0]['_item'].keys() == BASE | {'note'}
 
 
 def test_the_order_of_edges(nodes):
@@ -217,7 +227,8 @@ def test_get_edges(nodes):
 @pytest.mark.parametrize('direction', ['Outgoing', 'Incoming'])
 def test_get_edges_of_nobody(nodes, direction):
     for id in ('node-z', '', '00000000ed6e80000000000000000001'):
-        nodes.refused('get_edges', {'item': id, 'direction': direction, 'expandItems': True}, 404, f'Failure: Cannot find item id {id}')
+        nodes.refused('get_edges', {'item': id, 'direction': direction, 'expandItems': True}, 404,
+            f'Failure: Cannot find item id {id}')
 
 
 def test_get_edges_of_deleted_items_and_of_edges(nodes):

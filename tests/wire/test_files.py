@@ -31,8 +31,10 @@ def test_up_and_down(pod):
     uploaded(pod.upload(SHA, CONTENT))
     reply = fetch(pod)
     assert (reply.status, reply.data) == (200, CONTENT)
-    assert reply.headers['content-type'] == 'application/octet-stream' and reply.headers['access-control-allow-origin'] == '*'
-    for name in ('etag', 'cache-control', 'last-modified', 'accept-ranges', 'content-range'): assert reply.headers[name] is None
+    assert reply.headers['content-type'] == 'application/octet-stream'
+    assert reply.headers['access-control-allow-origin'] == '*'
+    for name in ('etag', 'cache-control', 'last-modified', 'accept-ranges',
+        'content-range'): assert reply.headers[name] is None
     item = pod.get('file-1')
     assert re.fullmatch('[0-9a-f]{64}', item.pop('key')) and re.fullmatch('[0-9a-f]{48}', item.pop('nonce'))
     assert item == before
@@ -86,7 +88,8 @@ def test_a_file_that_is_there_is_409_before_anything_is_hashed(pod):
 def test_the_digest_before_the_item(pod):
     calculated = hashlib.sha256(b'other').hexdigest()
     for _ in range(2):
-        assert check_failure(pod.upload(SHA, b'other'), 400) == f'Failure: Expected file sha256 hash differs from calculated {calculated}'
+        assert check_failure(pod.upload(SHA, b'other'),
+            400) == f'Failure: Expected file sha256 hash differs from calculated {calculated}'
         assert pod.ids(type='File') == [] or made(pod)
         made(pod)
     uploaded(pod.upload(SHA, CONTENT))
@@ -101,9 +104,12 @@ def test_no_item(pod):
 
 
 @pytest.mark.parametrize('sha, status, text', [
-    ('z' * 64, 500, "Failure: Error converting from hex, Invalid character 'z' at position 0"), ('0' * 63 + 'g', 500, "Invalid character 'g' at position 63"), ('0' * 63, 500, 'Odd number of digits'),
-    ('0' * 65, 500, 'Error converting from hex'), ('x', 500, 'Error converting from hex'), ('%30%30', 500, "Invalid character '%' at position 0"), ('..', 500, "Invalid character '.' at position 0"),
-    ('00', 400, 'Expected file sha256 hash differs from calculated ' + SHA), ('0' * 128, 400, 'differs from calculated'), ('0' * 64, 400, 'differs from calculated ' + SHA)])
+    ('z' * 64, 500, "Failure: Error converting from hex, Invalid character 'z' at position 0"),
+    ('0' * 63 + 'g', 500, "Invalid character 'g' at position 63"), ('0' * 63, 500, 'Odd number of digits'),
+    ('0' * 65, 500, 'Error converting from hex'), ('x', 500, 'Error converting from hex'),
+    ('%30%30', 500, "Invalid character '%' at position 0"), ('..', 500, "Invalid character '.' at position 0"),
+    ('00', 400, 'Expected file sha256 hash differs from calculated ' + SHA),
+    ('0' * 128, 400, 'differs from calculated'), ('0' * 64, 400, 'differs from calculated ' + SHA)])
 def test_digests_of_a_bad_form(pod, sha, status, text):
     check_failure(pod.upload(sha, CONTENT), status, text)
     if '%' not in sha: made(pod, sha)
@@ -143,7 +149,8 @@ def test_uploaded_in_capitals_and_asked_for_in_small_letters(pod):
 
 
 def test_the_key_is_checked_first(pod):
-    for key in ('1_1', '-', '%31'): check_failure(pod.upload('zz', CONTENT, key=key), 400, 'Failure: Invalid database key character')
+    for key in ('1_1', '-', '%31'): check_failure(pod.upload('zz', CONTENT, key=key), 400,
+        'Failure: Invalid database key character')
     assert not pod.exists()
     check_miss(pod.upload(SHA, CONTENT, key=''))
     made(pod)
@@ -171,21 +178,29 @@ def test_the_way_for_the_empty_key(pod_server):
 
 
 @pytest.mark.parametrize('auth, status, text', [
-    ('%ff', 400, 'Failure: Failed to decode UTF-8 authorization JSON, '), ('%ED%A0%80', 400, 'Failed to decode UTF-8 authorization JSON'), ('x', 400, 'Failure: JSON formatting error '),
-    ('%7B', 400, 'JSON formatting error'), ('%7B%7D', 400, 'JSON formatting error', ), ('null', 400, 'JSON formatting error'), ('%5B%5D', 400, 'JSON formatting error'),
-    ({'type': 'NoAuth'}, 400, 'unknown variant `NoAuth`, expected `PluginAuth` or `ClientAuth`'), ({'type': 'ClientAuth'}, 400, 'missing field `databaseKey`'), ({'databaseKey': ''}, 400, 'missing field `type`'),
-    (quote(json.dumps({'type': 'ClientAuth', 'databaseKey': ''}) + ' x', safe=''), 400, 'JSON formatting error'), (quote('{"type":"ClientAuth","databaseKey":"","databaseKey":""}', safe=''), 400, 'JSON formatting error'),
-    ({'type': 'ClientAuth', 'databaseKey': '1-1'}, 400, 'Invalid database key character'), ({'type': 'PluginAuth'}, 400, 'missing field `data`'),
-    ({'type': 'PluginAuth', 'data': {'nonce': '00', 'encryptedPermissions': ''}}, 400, 'PluginAuth nonce should be 48 hex characters'),
+    ('%ff', 400, 'Failure: Failed to decode UTF-8 authorization JSON, '),
+    ('%ED%A0%80', 400, 'Failed to decode UTF-8 authorization JSON'), ('x', 400, 'Failure: JSON formatting error '),
+    ('%7B', 400, 'JSON formatting error'), ('%7B%7D', 400, 'JSON formatting error', ),
+    ('null', 400, 'JSON formatting error'), ('%5B%5D', 400, 'JSON formatting error'),
+    ({'type': 'NoAuth'}, 400, 'unknown variant `NoAuth`, expected `PluginAuth` or `ClientAuth`'),
+    ({'type': 'ClientAuth'}, 400, 'missing field `databaseKey`'), ({'databaseKey': ''}, 400, 'missing field `type`'),
+    (quote(json.dumps({'type': 'ClientAuth', 'databaseKey': ''}) + ' x', safe=''), 400, 'JSON formatting error'),
+    (quote('{"type":"ClientAuth","databaseKey":"","databaseKey":""}', safe=''), 400, 'JSON formatting error'),
+    ({'type': 'ClientAuth', 'databaseKey': '1-1'}, 400, 'Invalid database key character'),
+    ({'type': 'PluginAuth'}, 400, 'missing field `data`'),
+    ({'type': 'PluginAuth', 'data': {'nonce': '00', 'encryptedPermissions': ''}}, 400,
+    'PluginAuth nonce should be 48 hex characters'),
     ({'type': 'PluginAuth', 'data': {'nonce': 'q' * 48, 'encryptedPermissions': ''}}, 500, 'Error converting from hex'),
-    ({'type': 'PluginAuth', 'data': {'nonce': '0' * 48, 'encryptedPermissions': '0' * 96}}, 500, 'Error in symmetric encryption cypher, aead::Error')])
+    ({'type': 'PluginAuth', 'data': {'nonce': '0' * 48, 'encryptedPermissions': '0' * 96}}, 500,
+    'Error in symmetric encryption cypher, aead::Error')])
 def test_bad_json_in_the_path(pod, auth, status, text):
     check_failure(upload_b(pod, auth), status, text)
     check_failure(upload_b(pod, auth, 'zz'), status, text)
     assert not pod.exists()
 
 
-@pytest.mark.parametrize('sha', ['0' * 64, SHA, '', 'x', '../pod.db', '../../pod.db', '..', '/etc/passwd', '0' * 63, 'z' * 64, SHA + '\x00', SHA + '/', '\x00', 'é' * 64, 'x' * 100_000])
+@pytest.mark.parametrize('sha', ['0' * 64, SHA, '', 'x', '../pod.db', '../../pod.db', '..', '/etc/passwd', '0' * 63,
+    'z' * 64, SHA + '\x00', SHA + '/', '\x00', 'é' * 64, 'x' * 100_000])
 def test_files_that_are_not_there(pod, sha):
     for _ in range(2):
         assert check_failure(fetch(pod, sha), 500) == NO_FILE

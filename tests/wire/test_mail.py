@@ -2,7 +2,8 @@
 import pytest
 
 
-@pytest.mark.parametrize('mail', [{'to': 'someone@example.org', 'subject': 'Hi', 'body': 'There'}, {'to': '', 'subject': '', 'body': ''}, {'to': 'no address', 'subject': 'a\nb', 'body': 'größe\x00'},
+@pytest.mark.parametrize('mail', [{'to': 'someone@example.org', 'subject': 'Hi', 'body': 'There'},
+    {'to': '', 'subject': '', 'body': ''}, {'to': 'no address', 'subject': 'a\nb', 'body': 'größe\x00'},
                                   {'to': 'a@b', 'subject': 'x' * 10_000, 'body': 'y' * 100_000, 'more': 1}])
 def test_mail_that_goes_nowhere(pod, mail):
     assert pod.ok('send_email', mail) == {}

@@ -7,7 +7,8 @@ from pymemri.server.serve import Served
 from .conftest import PodServer, body_of, check_failure, check_miss
 
 
-@pytest.mark.parametrize('owner', ['a', 'somebody', '0', 'x' * 200, '-', '~', 'a.b', '%20', '%2e%2e', '..', 'a+b', '%', "o'neil", '%2F', 'a;b', '@', '%00'])
+@pytest.mark.parametrize('owner', ['a', 'somebody', '0', 'x' * 200, '-', '~', 'a.b', '%20', '%2e%2e', '..', 'a+b', '%',
+    "o'neil", '%2F', 'a;b', '@', '%00'])
 def test_any_segment_is_an_owner(pod_server, owner):
     pod = pod_server.pod(owner + secrets.token_hex(4) if len(owner) < 200 else owner)
     pod.make(id='thing-1')
@@ -57,7 +58,8 @@ def allowed(tmp_path_factory):
 
 def test_only_the_owners_of_the_list(allowed):
     for owner in allowed.owners: allowed.pod(owner).make(id='thing-1')
-    for op, payload in (('get_item', 'x'), ('create_item', {'type': 'T'}), ('search', {}), ('get_file', {'sha256': '0' * 64}),
+    for op, payload in (('get_item', 'x'), ('create_item', {'type': 'T'}), ('search', {}),
+        ('get_file', {'sha256': '0' * 64}),
                         ('send_email', {'to': '', 'subject': '', 'body': ''})):
         stranger = allowed.pod()
         assert stranger.refused(op, payload, 403) == 'Failure: Unexpected owner'
@@ -76,7 +78,8 @@ def test_the_check_forgets_case_and_the_pod_does_not(allowed):
     assert allowed.pod(owner.upper()).ok('get_item', 'thing-2') == []
 
 
-@pytest.mark.parametrize('owner, text', [('somebody', "Invalid character 's' at position 0"), ('abc', 'Odd number of digits'), ('zz', "Invalid character 'z' at position 0"),
+@pytest.mark.parametrize('owner, text', [('somebody', "Invalid character 's' at position 0"),
+    ('abc', 'Odd number of digits'), ('zz', "Invalid character 'z' at position 0"),
                                          ('%41%42', "Invalid character '%' at position 0")])
 def test_owners_of_a_list_are_hex(allowed, owner, text):
     allowed.pod(owner).refused('get_item', 'x', 500, 'Error converting from hex', text)
@@ -86,7 +89,8 @@ def test_the_body_and_the_key_are_checked_before_the_owner(allowed):
     stranger = allowed.pod()
     check_failure(stranger.raw('get_item', body_of('5')), 400, 'JSON deserialization error')
     stranger.refused('get_item', 'x', 400, 'Invalid database key character', key='-')
-    stranger.refused('get_item', 'x', 400, 'nonce should be 48', auth={'type': 'PluginAuth', 'data': {'nonce': '', 'encryptedPermissions': ''}})
+    stranger.refused('get_item', 'x', 400, 'nonce should be 48',
+        auth={'type': 'PluginAuth', 'data': {'nonce': '', 'encryptedPermissions': ''}})
     allowed.pod('zz').refused('get_item', 'x', 400, 'Invalid database key character', key='-')
 
 
@@ -113,9 +117,15 @@ def test_a_shared_server_takes_items(shared):
 def test_a_shared_server_does_nothing_else(shared):
     pod = shared.pod()
     pod.make(id='thing-1')
-    for method, path in (('GET', '/'), ('GET', '/nothing'), ('POST', '/version'), ('GET', f'/v4/{pod.owner}/create_item'), ('OPTIONS', f'/v4/{pod.owner}/create_item'),
-                         *[('POST', f'/v4/{pod.owner}/{op}') for op in ('get_item', 'search', 'bulk', 'update_item', 'delete_item', 'create_edge', 'get_edges', 'get_file',
-                                                                       'send_email', f'upload_file/{pod.key}/{"0" * 64}', 'create_item/x')]):
-        r = shared.send(method, path, body_of('"thing-1"') if method == 'POST' else None, {'Origin': 'http://app.example'})
+    for method, path in (('GET', '/'), ('GET', '/nothing'), ('POST', '/version'),
+        ('GET', f'/v4/{pod.owner}/create_item'), ('OPTIONS', f'/v4/{pod.owner}/create_item'),
+                         *[('POST', f'/v4/{pod.owner}/{op}')
+                         for op in ('get_item', 'search', 'bulk', 'update_item', 'delete_item', 'create_edge',
+                         'get_edges', 'get_file',
+                         'send_email',
+                         f'upload_file/{pod.key}/{"0" * 64}',
+                         'create_item/x')]):
+        r = shared.send(method, path, body_of('"thing-1"') if method == 'POST' else None,
+            {'Origin': 'http://app.example'})
         assert (r.status, r.data) == (404, b''), path
         assert r.headers['access-control-allow-origin'] is None

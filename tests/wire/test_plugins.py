@@ -6,7 +6,8 @@ import pytest
 from .conftest import KEY, bare, told
 
 
-def run(target, image='probe', **more): return {'type': 'PluginRun', 'containerImage': image, 'targetItemId': target} | more
+def run(target, image='probe', **more): return {'type': 'PluginRun', 'containerImage': image,
+    'targetItemId': target} | more
 
 
 @pytest.fixture
@@ -18,13 +19,15 @@ def target(pod):
 def test_creating_a_run_starts_its_plugin(pod, target):
     id = pod.ok('create_item', run(target))
     env = told(pod.server, id)
-    assert (env['POD_PLUGINRUN_ID'], env['POD_OWNER'], env['POD_FULL_ADDRESS']) == (id, pod.owner, pod.server.url.replace('127.0.0.1', 'localhost'))
+    assert (env['POD_PLUGINRUN_ID'], env['POD_OWNER'], env['POD_FULL_ADDRESS']) == (id, pod.owner,
+        pod.server.url.replace('127.0.0.1', 'localhost'))
     assert json.loads(env['POD_TARGET_ITEM']) == pod.get(target)
     assert env['POD_TARGET_ITEM'] == env['POD_TARGET_ITEM'].strip() and '": ' not in env['POD_TARGET_ITEM']
     assert env['PATH']
     auth = json.loads(env['POD_AUTH_JSON'])
     assert auth.keys() == {'data'} and auth['data'].keys() == {'nonce', 'encryptedPermissions'}
-    assert re.fullmatch('[0-9a-f]{48}', auth['data']['nonce']) and re.fullmatch('[0-9a-f]+', auth['data']['encryptedPermissions'])
+    assert re.fullmatch('[0-9a-f]{48}', auth['data']['nonce']) and re.fullmatch('[0-9a-f]+',
+        auth['data']['encryptedPermissions'])
     assert KEY not in json.dumps(env) and KEY.lower() not in json.dumps(env)
     assert bare(pod.get(id)) == run(target) | {'id': id, 'deleted': False}
 
@@ -32,8 +35,10 @@ def test_creating_a_run_starts_its_plugin(pod, target):
 def test_what_it_was_given_opens_the_pod(pod, target):
     auth = json.loads(told(pod.server, pod.ok('create_item', run(target)))['POD_AUTH_JSON']) | {'type': 'PluginAuth'}
     assert [i['id'] for i in pod.ok('get_item', target, auth=auth)] == [target]
-    broken = auth['data'] | {'encryptedPermissions': auth['data']['encryptedPermissions'][:-1] + ('0' if auth['data']['encryptedPermissions'][-1] != '0' else '1')}
-    pod.refused('get_item', target, 500, 'Error in symmetric encryption cypher, aead::Error', auth={'type': 'PluginAuth', 'data': broken})
+    broken = auth['data'] | {'encryptedPermissions': auth['data']['encryptedPermissions'][:-1] + ('0'
+        if auth['data']['encryptedPermissions'][-1] != '0' else '1')}
+    pod.refused('get_item', target, 500, 'Error in symmetric encryption cypher, aead::Error',
+        auth={'type': 'PluginAuth', 'data': broken})
 
 
 def test_the_name_of_the_image_decides_exactly(pod, target):
@@ -43,7 +48,8 @@ def test_the_name_of_the_image_decides_exactly(pod, target):
 @pytest.mark.parametrize('lack', ['containerImage', 'targetItemId'])
 def test_what_a_run_needs(pod, target, lack):
     for payload in ({k: v for k, v in run(target).items() if k != lack}, run(target) | {lack: None}):
-        pod.refused('create_item', payload, 400, 'Failure: JSON formatting error', f'missing field `{lack}`', 'Parsing of item')
+        pod.refused('create_item', payload, 400, 'Failure: JSON formatting error', f'missing field `{lack}`',
+            'Parsing of item')
         pod.refused('bulk', {'createItems': [{'type': 'T'}, payload]}, 400, f'missing field `{lack}`')
     pod.refused('create_item', run(target) | {lack: 5}, 400, f'Failed to parse json value 5 to Text ({lack})')
     assert pod.find(type='PluginRun') == pod.find(type='T') == []
@@ -51,14 +57,18 @@ def test_what_a_run_needs(pod, target, lack):
 
 def test_the_target_has_to_exist(pod, target):
     for ghost in ('ghost-99', ''):
-        assert pod.refused('create_item', run(ghost), 400) == f'Failure: Failed to find target item {ghost} to run a plugin against'
-    pod.refused('bulk', {'createItems': [run('later-1'), {'type': 'T', 'id': 'later-1'}]}, 400, 'Failed to find target item later-1')
+        assert pod.refused('create_item', run(ghost),
+            400) == f'Failure: Failed to find target item {ghost} to run a plugin against'
+    pod.refused('bulk', {'createItems': [run('later-1'), {'type': 'T', 'id': 'later-1'}]}, 400,
+        'Failed to find target item later-1')
     assert pod.find(type='PluginRun') == []
 
 
 def test_targets_that_just_came_into_being(pod):
-    out = pod.ok('bulk', {'createItems': [{'type': 'T', 'id': 'fresh-1'}, run('fresh-1'), run('run-self', id='run-self')]})['createItems']
-    for id, target in zip(out[1:], ('fresh-1', 'run-self')): assert json.loads(told(pod.server, id)['POD_TARGET_ITEM'])['id'] == target
+    out = pod.ok('bulk', {'createItems': [{'type': 'T', 'id': 'fresh-1'}, run('fresh-1'),
+        run('run-self', id='run-self')]})['createItems']
+    for id, target in zip(out[1:], ('fresh-1', 'run-self')): assert json.loads(told(pod.server,
+        id)['POD_TARGET_ITEM'])['id'] == target
 
 
 def test_a_deleted_target_will_do(pod, target):
@@ -74,7 +84,8 @@ def test_other_properties_of_a_run(pod, target):
 
 @pytest.mark.parametrize('image', ['missing', 'plain'])
 def test_a_program_that_does_not_start(pod, target, image):
-    pod.refused('create_item', run(target, image, id='run-0001'), 500, 'Failure: Failed to execute ', ', a plugin container triggered by item.rowid run-0001, ')
+    pod.refused('create_item', run(target, image, id='run-0001'), 500, 'Failure: Failed to execute ',
+        ', a plugin container triggered by item.rowid run-0001, ')
     assert pod.ok('get_item', 'run-0001') == []
     pod.refused('bulk', {'createItems': [{'type': 'T'}, run(target, image)]}, 500, 'Failed to execute')
     assert pod.find(type='T') == []
@@ -101,7 +112,8 @@ def test_nothing_starts_if_the_request_fails(pod, target):
 
 
 def test_other_types_start_nothing(pod, target):
-    for type in ('pluginrun', 'PluginRun ', 'StartPlugin'): pod.make(type, targetItemId='nobody', containerImage='missing')
+    for type in ('pluginrun', 'PluginRun ', 'StartPlugin'): pod.make(type, targetItemId='nobody',
+        containerImage='missing')
 
 
 def test_several_runs_in_one_bulk(pod, target):

@@ -26,15 +26,20 @@ def test_version(pod_server, path):
 
 
 @pytest.mark.parametrize('method, path', [
-    *[('GET', p) for p in ('/', '//', '/version//', '/Version', '/version/x', '/v4', '/v4/', '/v4/o', '/favicon.ico', '/v4/o/search')],
+    *[('GET', p) for p in ('/', '//', '/version//', '/Version', '/version/x', '/v4', '/v4/', '/v4/o', '/favicon.ico',
+    '/v4/o/search')],
     *[(m, '/version') for m in ('POST', 'PUT', 'DELETE', 'PATCH')],
     *[('GET', f'/v4/o/{op}') for op in POSTS], *[('PUT', f'/v4/o/{op}') for op in POSTS],
     *[('POST', p) for p in (
-        '/', '/v4//search', '/v4/o//search', '//v4/o/search', '/v4/o/search//', '/v4/o/search/x', '/v4/o', '/v4', '/v9/o/search', '/v2/o/search',
+        '/', '/v4//search', '/v4/o//search', '//v4/o/search', '/v4/o/search//', '/v4/o/search/x', '/v4/o', '/v4',
+        '/v9/o/search', '/v2/o/search',
         '/V4/o/search', '/v4/o/Search', '/v4/o/%73earch', '/%76%34/o/search', '/o/search', '/v4/o/no_such_endpoint',
-        '/v4/o/bulk_action', '/v4/o/get_all_items', '/v4/o/count', '/v4/o/purge', '/v4/o/delete_edge', '/v4/o/get_items_with_edges',
-        '/v4/o/upload_file', '/v4/o/upload_file/x', f'/v4/o/upload_file//{"0" * 64}', f'/v4/o/upload_file/k/{"0" * 64}/x',
-        f'/v4/o/upload_file_b/{"0" * 64}', f'/v4/o/upload_file_b//{"0" * 64}', '/v4/o/get_file/x', '/v4/o/.', '/v4/o/../x')]])
+        '/v4/o/bulk_action', '/v4/o/get_all_items', '/v4/o/count', '/v4/o/purge', '/v4/o/delete_edge',
+        '/v4/o/get_items_with_edges',
+        '/v4/o/upload_file', '/v4/o/upload_file/x', f'/v4/o/upload_file//{"0" * 64}',
+        f'/v4/o/upload_file/k/{"0" * 64}/x',
+        f'/v4/o/upload_file_b/{"0" * 64}', f'/v4/o/upload_file_b//{"0" * 64}', '/v4/o/get_file/x', '/v4/o/.',
+        '/v4/o/../x')]])
 def test_what_leads_nowhere(pod_server, method, path):
     check_miss(pod_server.send(method, path, body_of('{}') if method != 'GET' else None))
 
@@ -53,7 +58,7 @@ def test_odd_methods(pod_server):
 @pytest.mark.parametrize('origin', ['http://app.example', 'null'])
 def test_preflight_of_any_path(pod_server, path, origin):
     r = pod_server.send('OPTIONS', path, headers={'Origin': origin, 'Access-Control-Request-Method': 'DELETE',
-                                                  'Access-Control-Request-Headers': 'x-anything'})
+        'Access-Control-Request-Headers': 'x-anything'})
     assert (r.status, r.data) == (200, b'')
     h = r.headers
     assert h['access-control-allow-origin'] == '*'
@@ -75,7 +80,8 @@ def test_cors_header_with_and_without_origin(pod):
             assert r.headers['access-control-allow-credentials'] is None
 
 
-@pytest.mark.parametrize('kind', ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data', '', 'nonsense'])
+@pytest.mark.parametrize('kind', ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data', '',
+    'nonsense'])
 def test_the_content_type_of_a_request_is_not_looked_at(pod, kind):
     assert pod.raw('get_item', body_of('"x"'), {'Content-Type': kind}).data == b'[]'
 
@@ -108,7 +114,8 @@ def test_a_length_over_the_limit_is_refused_before_the_body_comes(pod_server, pa
 def test_a_body_without_a_length_leads_nowhere(pod_server):
     for path in ('search', f'upload_file/{KEY}/{"0" * 64}'):
         con = pod_server.connect()
-        con.request('POST', f'/v4/o/{path}', iter([body_of('{}')]), {'Transfer-Encoding': 'chunked'}, encode_chunked=True)
+        con.request('POST', f'/v4/o/{path}', iter([body_of('{}')]), {'Transfer-Encoding': 'chunked'},
+            encode_chunked=True)
         reply = con.getresponse()
         assert (reply.status, reply.read()) == (404, b'Endpoint not found')
         con.close()

@@ -19,11 +19,13 @@ d1757e7395932c32cc1dcecc03b2977 Item dateModified DateTime
 8716a96393c48255542ca6d54afe2bc6 Item deleted Bool'''.splitlines()]
 
 
-def schema(P, V='Text', T='Boat', **more): return {'type': 'ItemPropertySchema', 'itemType': T, 'propertyName': P, 'valueType': V} | more
+def schema(P, V='Text', T='Boat', **more): return {'type': 'ItemPropertySchema', 'itemType': T, 'propertyName': P,
+    'valueType': V} | more
 
 
 def test_a_new_pod_holds_14_schema_items_in_this_order(pod):
-    wanted = [{'id': id, 'type': 'ItemPropertySchema', 'itemType': T, 'propertyName': P, 'valueType': V, 'deleted': False, 'dateCreated': 0, 'dateModified': 0,
+    wanted = [{'id': id, 'type': 'ItemPropertySchema', 'itemType': T, 'propertyName': P, 'valueType': V,
+        'deleted': False, 'dateCreated': 0, 'dateModified': 0,
                'dateServerModified': 0} for id, T, P, V in BUILT_IN]
     assert pod.find() == wanted
     assert pod.find(type='ItemPropertySchema', _limit=1) == wanted
@@ -35,32 +37,39 @@ def test_a_new_pod_holds_14_schema_items_in_this_order(pod):
 @pytest.mark.parametrize('kind', ['Text', 'Integer', 'Real', 'Bool', 'DateTime'])
 def test_the_five_kinds(pod, kind):
     id = pod.ok('create_item', schema('prop', kind))
-    assert bare(pod.get(id)) == {'id': id, 'type': 'ItemPropertySchema', 'deleted': False, 'itemType': 'Boat', 'propertyName': 'prop', 'valueType': kind}
+    assert bare(pod.get(id)) == {'id': id, 'type': 'ItemPropertySchema', 'deleted': False, 'itemType': 'Boat',
+        'propertyName': 'prop', 'valueType': kind}
 
 
 @pytest.mark.parametrize('kind', ['text', 'TEXT', 'String', 'Blob', '', 'Text ', 'Date', 'integer'])
 def test_other_kinds(pod, kind):
-    pod.refused('create_item', schema('prop', kind), 400, 'Failure: JSON formatting error', f'unknown variant `{kind}`', 'Parsing of Schema item')
+    pod.refused('create_item', schema('prop', kind), 400, 'Failure: JSON formatting error',
+        f'unknown variant `{kind}`', 'Parsing of Schema item')
 
 
 @pytest.mark.parametrize('name', ['itemType', 'propertyName', 'valueType'])
 def test_all_three_are_required_texts(pod, name):
     whole = schema('prop')
-    pod.refused('create_item', {k: v for k, v in whole.items() if k != name}, 400, f'Failure: JSON formatting error missing field `{name}`', 'Parsing of Schema item')
-    for v in (None, 5, True, [], {}): pod.refused('create_item', whole | {name: v}, 400, 'JSON formatting error', 'Parsing of Schema item')
+    pod.refused('create_item', {k: v for k, v in whole.items() if k != name}, 400,
+        f'Failure: JSON formatting error missing field `{name}`', 'Parsing of Schema item')
+    for v in (None, 5, True, [], {}): pod.refused('create_item', whole | {name: v}, 400, 'JSON formatting error',
+        'Parsing of Schema item')
     pod.refused('create_item', {'type': 'T', 'prop': 1}, 400, 'not defined')
 
 
 def test_the_same_again_is_stored_again(pod):
     ids = [pod.ok('create_item', schema('hull', T=T)) for T in ('Boat', 'Boat', 'Plane')]
-    ids += [pod.ok('create_item', schema('hull', id='schema-1')), pod.ok('create_item', schema('containerImage', T='PluginRun'))]
+    ids += [pod.ok('create_item', schema('hull', id='schema-1')),
+        pod.ok('create_item', schema('containerImage', T='PluginRun'))]
     assert len(set(ids)) == 5
     assert pod.ids(type='ItemPropertySchema', propertyName='hull') == ids[:4]
     ids = pod.ok('bulk', {'createItems': [schema('hull'), schema('hull')]})['createItems']
     assert len(set(ids)) == 2 and len(pod.find(propertyName='hull')) == 6
 
 
-@pytest.mark.parametrize('name, kind, other', [('length', 'Real', 'Integer'), ('length', 'Integer', 'Real'), ('length', 'Bool', 'Integer'), ('length', 'DateTime', 'Integer')])
+@pytest.mark.parametrize('name, kind, other',
+    [('length', 'Real', 'Integer'), ('length', 'Integer', 'Real'), ('length', 'Bool', 'Integer'),
+    ('length', 'DateTime', 'Integer')])
 def test_another_kind_for_a_name_that_is_known(pod, name, kind, other):
     pod.ok('create_item', schema(name, kind))
     for T in ('Boat', 'Song'):
@@ -72,14 +81,16 @@ def test_another_kind_for_a_name_that_is_known(pod, name, kind, other):
 @pytest.mark.parametrize('_, T, name, kind', BUILT_IN)
 def test_built_in_properties_keep_their_kind(pod, _, T, name, kind):
     other = 'Integer' if kind == 'Text' else 'Text'
-    pod.refused('create_item', schema(name, other), 400, f'Schema for property {name} is already defined to type {kind}, cannot override to type {other}')
+    pod.refused('create_item', schema(name, other), 400,
+        f'Schema for property {name} is already defined to type {kind}, cannot override to type {other}')
     pod.ok('create_item', schema(name, kind))
 
 
 def test_names_are_case_sensitive(pod):
     pod.define(age='Integer', Age='Text', AGE='Bool')
     pod.make(id='thing-1', age=5, Age='five', AGE=True)
-    assert bare(pod.get('thing-1')) == {'id': 'thing-1', 'type': 'Thing', 'deleted': False, 'age': 5, 'Age': 'five', 'AGE': True}
+    assert bare(pod.get('thing-1')) == {'id': 'thing-1', 'type': 'Thing', 'deleted': False, 'age': 5, 'Age': 'five',
+        'AGE': True}
 
 
 @pytest.mark.parametrize('name', ['h', 'select', 'key', 'order', 'rowid2', 'ids', 'source', 'edges', 'x' * 40])
@@ -129,7 +140,8 @@ def test_only_this_exact_type_defines(pod):
 
 
 def test_what_fails_defines_nothing(pod):
-    pod.refused('bulk', {'createItems': [schema('hull'), {'type': 'T', 'hull': 5}]}, 400, 'Failed to parse json value 5 to Text (hull)')
+    pod.refused('bulk', {'createItems': [schema('hull'), {'type': 'T', 'hull': 5}]}, 400,
+        'Failed to parse json value 5 to Text (hull)')
     pod.refused('create_item', {'type': 'T', 'hull': 'x'}, 400, 'not defined')
     pod.ok('create_item', schema('hull', 'Integer'))
     pod.make(hull=5)

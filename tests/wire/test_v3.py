@@ -21,7 +21,8 @@ def test_everything_of_version_4(old):
     old.ok('update_item', {'id': 'thing-1', 'name': 'y'})
     assert old.get('thing-1')['name'] == 'y' and old.ids(name='y') == ['thing-1']
     edge = old.ok('create_edge', {'_source': 'thing-1', '_target': 'thing-1', '_name': 'e'})
-    assert old.ok('get_edges', {'item': 'thing-1', 'direction': 'Outgoing', 'expandItems': False}) == [{'name': 'e', 'item': {'id': 'thing-1'}}]
+    assert old.ok('get_edges', {'item': 'thing-1', 'direction': 'Outgoing', 'expandItems': False}) == [{'name': 'e',
+        'item': {'id': 'thing-1'}}]
     assert old.ok('bulk', {'deleteItems': [edge]}) == {'createItems': [], 'createEdges': [], 'search': []}
     assert old.ok('delete_item', 'thing-1') == {}
     assert old.ok('send_email', {'to': '', 'subject': '', 'body': ''}) == {}
@@ -41,12 +42,14 @@ def test_the_key_beside_the_payload(old):
     assert by_key(old, 'get_item', 'thing-1').json[0]['id'] == 'thing-1'
     assert by_key(old, 'search', {'type': 'T'}).json[0]['id'] == 'thing-1'
     check_failure(old.raw('get_item', json.dumps({'databaseKey': 'AB' * 32, 'payload': 'x'})), 500, 'not a database')
-    check_failure(old.raw('get_item', json.dumps({'databaseKey': '1-1', 'payload': 'x'})), 400, 'Invalid database key character')
+    check_failure(old.raw('get_item', json.dumps({'databaseKey': '1-1', 'payload': 'x'})), 400,
+        'Invalid database key character')
     check_failure(old.raw('get_item', json.dumps({'databaseKey': 5, 'payload': 'x'})), 400, 'databaseKey')
     check_failure(old.raw('get_item', json.dumps({'databaseKey': None, 'payload': 'x'})), 400, 'databaseKey')
     check_failure(old.raw('get_item', json.dumps({'databaseKey': KEY})), 400, 'missing field `payload`')
     check_failure(old.raw('get_item', json.dumps({'payload': 'x'})), 400, 'missing field `auth`')
-    check_failure(old.raw('get_item', f'{{"databaseKey":"{KEY}","databaseKey":"{KEY}","payload":"x"}}'), 400, 'duplicate field `databaseKey`')
+    check_failure(old.raw('get_item', f'{{"databaseKey":"{KEY}","databaseKey":"{KEY}","payload":"x"}}'), 400,
+        'duplicate field `databaseKey`')
 
 
 def test_a_key_beside_auth_means_nothing(old):
@@ -61,7 +64,8 @@ def test_the_key_beside_the_payload_is_no_key_in_version_4(pod):
 
 @pytest.mark.parametrize('end', ['', '/'])
 def test_bulk_action(old, end):
-    assert old.ok('bulk_action' + end, {'createItems': [{'type': 'T', 'id': 'thing-1'}]}) == {'createItems': ['thing-1'], 'createEdges': [], 'search': []}
+    assert old.ok('bulk_action' + end, {'createItems': [{'type': 'T',
+        'id': 'thing-1'}]}) == {'createItems': ['thing-1'], 'createEdges': [], 'search': []}
     assert by_key(old, 'bulk_action' + end, {'deleteItems': ['thing-1']}).status == 200
     old.refused('bulk_action', {'createItems': None}, 400, 'JSON deserialization error payload.createItems')
 
@@ -105,7 +109,8 @@ def test_expanded_edges_have_their_item_under_two_names(old):
 def test_bad_json_is_400(old): check_failure(old.raw('get_item', '{not json'), 400, 'JSON deserialization error')
 
 
-def start(target, image='probe', **more): return {'type': 'StartPlugin', 'container': image, 'targetItemId': target} | more
+def start(target, image='probe', **more): return {'type': 'StartPlugin', 'container': image,
+    'targetItemId': target} | more
 
 
 def test_start_plugin(old):
@@ -129,4 +134,5 @@ def test_what_start_plugin_needs(old):
 
 def test_the_newer_name_works_too(old):
     old.make(id='target-1')
-    told(old.server, old.ok('create_item', {'type': 'PluginRun', 'containerImage': 'probe', 'targetItemId': 'target-1'}))
+    told(old.server, old.ok('create_item',
+        {'type': 'PluginRun', 'containerImage': 'probe', 'targetItemId': 'target-1'}))
