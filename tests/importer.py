@@ -1,5 +1,6 @@
 """A plugin for tests/test_stateful.py, in a process of its own: `python importer.py PLACE OWNER KEY PAGE PAUSE`.
-PLACE is the address of a Pod, or its folder. It imports messages with their senders, page by page, and tells when it begins one"""
+PLACE is the address of a Pod, or its folder. It imports messages with their senders page by page, and tells when it
+begins one"""
 import sys, time
 
 from pymemri.data.schema import Account, EmailMessage, PluginRun
@@ -13,7 +14,8 @@ def mail(n):
     "Mail `n` as its source tells it"
     sender = Account(externalId=f'test:account:{n % SENDERS}', service='test', handle=f'sender {n % SENDERS}')
     answered = [] if n % 5 or not n else [EmailMessage(externalId=f'test:mail:{n - 5}', subject=f'mail {n - 5}')]
-    return EmailMessage(externalId=f'test:mail:{n}', subject=f'mail {n}', content=f'text {n} ' * 20, sender=[sender], message=answered)
+    return EmailMessage(externalId=f'test:mail:{n}', subject=f'mail {n}', content=f'text {n} ' * 20, sender=[sender],
+                        message=answered)
 
 
 class Importer(StatefulPlugin):

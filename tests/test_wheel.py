@@ -107,6 +107,6 @@ def test_the_wheel_brings_its_templates(bare, clean_env, tmp_path):
     env = {k: v for k, v in clean_env.items() if k != 'PYTHONPATH'} | {'HOME': str(tmp_path)}
     for name in ('basic', 'indexer'):
         run(bare.parent / 'plugin_from_template', '--template_name', name, '--target_dir', name, cwd=tmp_path, env=env)
-        made = {p.relative_to(tmp_path / name).as_posix().replace(f'{name}_plugin', name) for p in (tmp_path / name).rglob('*.*')}
+        made = {p.relative_to(tmp_path / name).as_posix() for p in (tmp_path / name).rglob('*.*')}
         assert {'.gitignore', 'metadata.json', 'pyproject.toml', 'tests/test_plugin.py', f'{name}/plugin.py'} <= made
         assert 'Config saved to config.json' in run(bare.parent / 'create_plugin_config', cwd=tmp_path / name, env=env)

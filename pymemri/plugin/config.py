@@ -7,10 +7,9 @@ __all__ = ['FIELDS', 'GIVEN', 'display_name', 'field', 'constructors', 'paramete
            'save_config', 'plugin_of', 'create_plugin_config', 'create_plugin_config_cli']
 
 # %% ../../nbs/plugin/config.ipynb #05ab1133
-import argparse, inspect, json, os, re, secrets, sys
+import argparse, ast, inspect, io, json, os, re, secrets, sys, textwrap, tokenize
 from pathlib import Path
 from typing import Any, Iterator
-from fastcore.docments import docments
 from ..core import Conflict, Invalid, PodError
 from ..data.item import VALUE_TYPES
 from .pluginbase import Argument, PluginBase, arguments_of
@@ -57,11 +56,21 @@ def parameters(
     return [p for p in inspect.signature(init).parameters.values() if p.name not in GIVEN and p.name[0] != '_']
 
 def comments_of(
-    function:Any,
-)->dict[str, str|None]:
-    "The comment behind each argument; nothing where the source is not there"
-    try: return dict(docments(function, returns=False))
+    function:Any, # Written with `def`
+)->dict[str, str]: # Argument → comment
+    "The comments at the ends of the lines on which arguments end; none where the source is not there"
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+        init = next((n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef)), None)
     except (OSError, TypeError, SyntaxError): return {}
+    if init is None: return {}
+    found = {t.start[0]: t.string.lstrip('# ') for t in tokenize.generate_tokens(io.StringIO(source).readline)
+             if t.type == tokenize.COMMENT}
+    def last(args, defaults): return zip(args, [None] * (len(args) - len(defaults)) + defaults)
+    a = init.args
+    lines = {max(n.end_lineno or 0 for n in (arg, default or arg)): arg.arg
+             for arg, default in [*last(a.posonlyargs + a.args, a.defaults), *last(a.kwonlyargs, a.kw_defaults)]}
+    return {name: found[line] for line, name in lines.items() if line in found}
 
 # %% ../../nbs/plugin/config.ipynb #e0cc32d0
 def create_config(

@@ -28,8 +28,8 @@ def one_line(
                    for c in text or '')
     return ' '.join(text.split())[:most]
 
-FOREIGN = str.maketrans({'ß': 'ss', 'ø': 'o', 'Ø': 'O', 'æ': 'ae', 'Æ': 'AE', 'œ': 'oe', 'Œ': 'OE', 'ł': 'l', 'Ł': 'L',
-                         'đ': 'd', 'ı': 'i', 'þ': 'th', 'ð': 'd'})
+FOREIGN = str.maketrans({'ß': 'ss', 'ø': 'o', 'Ø': 'O', 'æ': 'ae', 'Æ': 'AE', 'œ': 'oe', 'Œ': 'OE', 'ł': 'l',
+                         'Ł': 'L', 'đ': 'd', 'ı': 'i', 'þ': 'th', 'ð': 'd'})
 
 def str_to_identifier(
     s:str,
@@ -48,8 +48,9 @@ def reponame_to_displayname(
     return ' '.join(w[0].upper() + w[1:] for w in re.split(r'[\s_.-]+', one_line(name)) if w)
 
 # %% ../../nbs/plugin/template.ipynb #110640a8
-RESERVED = {'pymemri', 'test', 'tests', 'conftest', 'pytest', 'setup', 'setuptools', 'pip', 'build', 'dist', 'fastcore',
-            'requests', 'numpy', 'pil', 'msgspec', 'tqdm', 'cryptography', 'nacl', 'uvicorn', 'matplotlib', 'sqlcipher3'}
+RESERVED = {'pymemri', 'test', 'tests', 'conftest', 'pytest', 'setup', 'setuptools', 'pip', 'build', 'dist',
+            'fastcore', 'requests', 'numpy', 'pil', 'msgspec', 'tqdm', 'cryptography', 'nacl', 'uvicorn',
+            'matplotlib', 'sqlcipher3'}
 
 def why_not(
     name:str, # Of a package
