@@ -8,7 +8,7 @@ __all__ = ['VIA', 'ARGUMENT_TYPES', 'MISSING', 'PluginError', 'PluginAborted', '
            'read_config', 'PluginBase', 'ExamplePlugin']
 
 # %% ../../nbs/plugin/pluginbase.ipynb #c3554bde
-import inspect, math, sys, types, typing, warnings
+import inspect, sys, types, typing, warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Iterable, Union, get_args, get_origin
@@ -19,7 +19,7 @@ from ..data.schema import Account, PluginRun
 from .listeners import AbortListener, get_abort_plugin_listener
 from .states import RUN_ABORTED, move
 from ..pod.api import scrub
-from ..pod.client import Bar, Dog, PodClient
+from ..pod.client import Dog, PodClient
 
 # %% ../../nbs/plugin/pluginbase.ipynb #32df6613
 class PluginError(Exception):
@@ -235,11 +235,13 @@ def set_progress(self:PluginBase, progress:float):
 def _show(self:PluginBase, progress:float):
     "Move the bar, if somebody can see it"
     if self._bar is None:
+        from tqdm.auto import tqdm
         seen = sys.stderr.isatty() or 'ipykernel' in sys.modules
-        self._bar, self._shown = Bar(type(self).__name__, 100, self.client.quiet or not seen, '%').__enter__(), 0
-    ahead = math.floor(progress * 100) - self._shown
-    if ahead > 0: self._bar(ahead)
-    self._shown += max(0, ahead)
+        self._bar = tqdm(desc=type(self).__name__, total=100, bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}',
+                         disable=self.client.quiet or not seen, delay=1, miniters=0, leave=False)
+        self._shown = 0
+    self._bar.update(100 * progress - self._shown)
+    self._shown = 100 * progress
 
 # %% ../../nbs/plugin/pluginbase.ipynb #4f98f0ed
 @patch
@@ -252,7 +254,7 @@ def setup(self:PluginBase):
 def teardown(self:PluginBase):
     "Called after `run`, whether or not it failed; a plugin that has its own calls this one too"
     if self._listener is not None: self._listener.stop()
-    if self._bar is not None: self._bar.__exit__()
+    if self._bar is not None: self._bar.close()
     self._bar = None
 
 @patch
@@ -294,3 +296,12 @@ class ExamplePlugin(PluginBase):
         print('Started plugin run...')
         self.client.create(Dog(self.dog_name, 10))
         print('Run success!')
+
+# %% ../../nbs/plugin/pluginbase.ipynb #9a904d84
+_moved = ('run_plugin', 'simulate_run_plugin_from_frontend', 'run_plugin_from_run_id', 'get_plugin_cls',
+          'parse_metadata', 'parse_config', 'create_run_expanded', 'write_run_info')
+
+def __getattr__(name):
+    if name not in _moved: raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from pymemri.plugin import run
+    return getattr(run, name)

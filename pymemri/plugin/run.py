@@ -183,15 +183,21 @@ def end_well(client:PodClient, run:PluginRun):
     if now == RUN_FAILED: raise PluginError('The plugin says that it failed.')
     set_status(client, run, RUN_COMPLETED)
 
-def end_badly(client:PodClient, run:PluginRun, e:BaseException):
+def end_badly(
+    client:PodClient,
+    run:PluginRun,
+    e:BaseException, # What it raised
+)->str: # The status it ended with
     "Write down that the run failed and why, or that it was stopped; what cannot be written becomes a note of `e`"
     stopped = isinstance(e, (PluginAborted, KeyboardInterrupt))
+    to = RUN_ABORTED if stopped else RUN_FAILED
     try:
         now = status_of(client, run.id)
-        to = now if now in ENDED else RUN_ABORTED if stopped else RUN_FAILED
+        to = now if now in ENDED else to
         already = client.api.get_item(run.id)[0].get('error')
         tell_run(client, run, status=to, **({} if to != RUN_FAILED else {'error': already or reason(e, client)}))
     except PodError as more: e.add_note(f'the run could not be told: {reason(more, client)}')
+    return to
 
 def ready_run(
     client:PodClient,
@@ -219,8 +225,8 @@ def run_plugin_from_run_id(
         plugin._run()
         end_well(client, run)
     except BaseException as e:
-        end_badly(client, run, e)
-        raise
+        if end_badly(client, run, e) != RUN_ABORTED or not isinstance(e, Exception): raise
+        raise e if isinstance(e, PluginAborted) else PluginAborted('The plugin was aborted.') from e
     return plugin
 
 # %% ../../nbs/plugin/run.ipynb #6b09c516
@@ -234,8 +240,7 @@ def connect(
     if database_key is None and not auth_json: database_key = read_pod_key('database_key')
     if owner_key is None: owner_key = read_pod_key('owner_key')
     auth = None if database_key else auth_json
-    client = PodClient(pod_full_address, database_key=database_key, owner_key=owner_key, auth_json=auth,
-                       register_base_schema=not auth)
+    client = PodClient(pod_full_address, database_key=database_key, owner_key=owner_key, auth_json=auth)
     print(f'pod_full_address={client.api.road}\nowner_key={short(owner_key)}\n', flush=True)
     return client
 
