@@ -28,8 +28,7 @@ def with_targets(
 )->list[ItemBase]: # Each object once
     "`items`, and what their new edges lead to. Invalid if one of them could not be recognised the next time"
     out, todo = {}, list(items)
-    while todo:
-        item = todo.pop(0)
+    for item in todo: # grows meanwhile
         if id(item) in out: continue
         type_of(item)
         if not item._in_pod and not item.externalId:
@@ -143,7 +142,8 @@ def store_items(
     now = list({id(i): i for i in stand.values()}.values())
     new, rest = ([i for i in now if i._in_pod == flag] for flag in (False, True))
     changed = [i for i in rest if i._original_properties and not i.deleted]
-    same = [i for i in rest if not any(i is c for c in changed)]
+    told = {id(i) for i in changed}
+    same = [i for i in rest if id(i) not in told]
     client.bulk_action(create_items=new, update_items=changed, create_edges=edges_between(todo, stand))
     return Stored([stand[id(i)] for i in given], new, changed, same)
 
