@@ -72,13 +72,13 @@ def process_environment(
     folder:str,            # Where it works
     more:Iterable[str]=(), # Names of variables that are passed on
     env:Mapping[str, str]|None=None, # The environment of the Pod; `os.environ` if missing
+    paths:Iterable[str]=(),  # Where its Python finds modules, besides those of PYTHONPATH
 )->dict[str, str]:
     "All that a plugin finds in its environment"
     env = os.environ if env is None else env
     passed = {n: env[n] for n in more if n in env}
-    if 'PYTHONPATH' in passed: # its folder is another
-        parts = filter(None, passed['PYTHONPATH'].split(os.pathsep))
-        passed['PYTHONPATH'] = os.pathsep.join(map(os.path.abspath, parts))
+    parts = dict.fromkeys([*filter(None, passed.get('PYTHONPATH', '').split(os.pathsep)), *paths])
+    if parts: passed['PYTHONPATH'] = os.pathsep.join(map(os.path.abspath, parts)) # its folder is another
     return {'PATH': env.get('PATH', os.defpath), 'LANG': env.get('LANG', 'C.UTF-8'), **passed, 'HOME': folder, **five}
 
 # %% ../../nbs/engine/runner.ipynb #aae4c951
@@ -191,8 +191,9 @@ def start(self:Process):
     read, write = os.pipe()
     script = find_spec('pymemri.engine.supervisor').origin
     try:
-        self.child = subprocess.Popen([sys.executable, '-I', '-S', script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      stderr=write, env={'PATH': os.defpath}, start_new_session=True, cwd='/')
+        self.child = subprocess.Popen(
+            [sys.executable, '-I', '-S', script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=write,
+            env={'PATH': os.defpath}, start_new_session=True, cwd='/')
     except OSError:
         os.close(read)
         raise
@@ -342,6 +343,7 @@ def start(self:Container):
     self.box = self.call(self.docker.containers.run, **self.options)
     self.options = {}
 
+# %% ../../nbs/engine/runner.ipynb #58df8988
 @patch
 def ended(self:Container, wait:float)->End|None:
     "Its end, if it comes within `wait` seconds"
