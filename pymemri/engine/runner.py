@@ -334,9 +334,7 @@ def call(self:Container, f:Callable, *args, **kwargs)->Any:
 def start(self:Container):
     "Pull the image and begin. `Unavailable` if the engine does not answer, or refuses"
     self.docker = self.engine()
-    repository, _, tag = self.image.rpartition(':')
-    if not repository or '/' in tag: repository, tag = self.image, 'latest'
-    try: self.call(self.docker.images.pull, repository, tag=tag)
+    try: self.call(self.docker.images.pull, self.image)
     except Unavailable as e:
         try: self.call(self.docker.images.get, self.image)
         except Unavailable: raise e from None
@@ -439,6 +437,7 @@ class KubernetesJob:
         self.image, self.limits, self.clients, self.looked, self.batch = image, limits, clients, 0.0, None
     def __repr__(self): return f'KubernetesJob({self.image!r})'
 
+# %% ../../nbs/engine/runner.ipynb #3872ee9c
 @patch
 def call(self:KubernetesJob, f:Callable, *args, **kwargs)->Any:
     "Ask the cluster"
@@ -466,6 +465,7 @@ def ended(self:KubernetesJob, wait:float)->End|None:
     if state.succeeded: return End(0)
     return End(self.code() or 1) if state.failed else None
 
+# %% ../../nbs/engine/runner.ipynb #27e0d5c2
 @patch
 def pods(self:KubernetesJob)->list:
     "The pods of the job; there is one, as a rule"
