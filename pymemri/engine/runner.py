@@ -525,6 +525,7 @@ def define(
         return name not in types.get(r['itemType'], {}) and kinds.get(name, r['valueType']) == r['valueType']
     if new := [r for r in records if lacks(r)]: pod.create(new)
 
+# %% ../../nbs/engine/runner.ipynb #c5b76401
 def keep_output(
     pod:Pod,
     run:str,  # Id of the PluginRun
