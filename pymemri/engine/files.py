@@ -24,8 +24,8 @@ from .store import Store
 SHA256 = re.compile('[0-9a-fA-F]{64}')
 
 def check_sha256(text:str)->str:
-    "`text` in lower case if it is a SHA-256 in hex, else `Invalid`"
-    if isinstance(text, str) and SHA256.fullmatch(text): return text.lower()
+    "`text` if it is a SHA-256 in hex, else `Invalid`. A spelling in capitals is another name"
+    if isinstance(text, str) and SHA256.fullmatch(text): return text
     raise Invalid(f'a file is named by the 64 hex digits of its sha256, not by {str(text)[:80]!r}')
 
 # %% ../../nbs/engine/files.ipynb #699f7fc8
@@ -51,7 +51,7 @@ class Files:
         if not self.find.search({'sha256': sha256, '_limit': 1}):
             raise NotFound(f'Item with sha256 {sha256} not found in database')
         with self.uploading():
-            sealed = put_sealed(self.blobs, data, digest)
+            sealed = put_sealed(self.blobs, data, digest.lower())
             try:
                 with self.store.write():
                     if self.blobs.size(sealed.ref) is None:
@@ -67,7 +67,7 @@ def upload_again(self:Files, sha256:str, data:Source, ids:list[str]):
     "Let items with the digest of a file that is here share it, if `data` is its content; `Invalid` if it is not"
     digest = check_sha256(sha256)
     with self.uploading():
-        self.blobs.remove(put_sealed(self.blobs, data, digest).ref)
+        self.blobs.remove(put_sealed(self.blobs, data, digest.lower()).ref)
         with self.store.write():
             found = self.store.file(digest)
             if found is None: raise Unavailable(f'file {digest} was swept away while it was uploaded; upload it again')
@@ -80,7 +80,7 @@ def open(self:Files, sha256:str)->Iterator[bytes]:
     found = self.store.file(digest := check_sha256(sha256))
     if found is None: raise NotFound(f'Item with sha256={digest} not found, or it has no content yet')
     ref, key, _ = found
-    try: return open_sealed(self.blobs, ref, key, digest)
+    try: return open_sealed(self.blobs, ref, key, digest.lower())
     except NotFound: raise Damaged(f'the content of file {digest} is missing from {self.path}; '
                                    'restore it from a backup') from None
     except WrongKey: # the key stands in the database, so it is right and the header is not

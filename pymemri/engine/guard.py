@@ -153,6 +153,7 @@ def check_change(self:Guard, changes:dict, at:Found):
     for name in changes:
         if name in BASE: continue
         if name in SEALED: raise Forbidden(f'only the Pod itself sets {name}')
+        if name in SCHEMAS.get(type, ()): raise Forbidden(f'only the owner of a Pod changes {name} of a {type}')
         if type == 'PluginRun' and name in PROTECTED: raise Forbidden(f'only the owner of a Pod changes {name} of a run')
         if said != '*' and name not in said: raise lacks('update', f'{type}.{name}')
 
@@ -257,12 +258,12 @@ def upload_file(self:Guard, file:dict, data:Source)->dict:
     "Keep the bytes of the items whose `sha256` is `file['sha256']`; the errors are those of `Files.upload`"
     if not self.may.files.write: raise Forbidden('these permissions do not include files.write')
     sha256 = check_object(file).get('sha256')
-    if self.has_content(sha256): raise Conflict(f'File already exists: {sha256.lower()}')
+    if self.has_content(sha256): raise Conflict(f'File already exists: {sha256}')
     if not self.find.search({'sha256': sha256, '_limit': 1}):
         raise NotFound(f'Item with sha256 {sha256} not found in database')
-    if self.store.file(sha256.lower()) is None: self.pod.upload_file(file, data)
+    if self.store.file(sha256) is None: self.pod.upload_file(file, data)
     else:
-        mine = [i['id'] for i in self.find.search({'sha256': sha256.lower()})]
+        mine = [i['id'] for i in self.find.search({'sha256': sha256})]
         self.pod.files.upload_again(sha256, data, mine)
     return {}
 
@@ -272,7 +273,7 @@ def open_file(self:Guard, file:dict)->Iterator[bytes]:
     if not self.may.files.read: raise Forbidden('these permissions do not include files.read')
     sha256 = check_object(file).get('sha256')
     if not self.has_content(sha256):
-        raise NotFound(f'Item with sha256={sha256.lower()} not found, or it has no content yet')
+        raise NotFound(f'Item with sha256={sha256} not found, or it has no content yet')
     return self.pod.open_file(file)
 
 @patch

@@ -6,7 +6,7 @@
 __all__ = ['OPERATOR', 'WORDS', 'EDGE_ROW', 'HEAD', 'ITEM', 'BARE_EDGES', 'HEADS', 'COLUMNS', 'ALL', 'GET', 'GET_EDGE', 'MARK',
            'LOST', 'ENDS', 'COMPARE', 'STRUCTURAL', 'RARE', 'TERM', 'decode', 'UNBINDABLE', 'BEYOND', 'QUICK', 'RANGES',
            'SAFE_TEXT', 'ROWS', 'MAX_DEPTH', 'SIDES', 'CATCH_UP', 'RIGHTS', 'SYSTEM', 'split_key', 'as_list',
-           'unmarked', 'expression', 'after_prefix', 'Filter', 'check_value', 'filter_of', 'Plan', 'shape_of',
+           'unmarked', 'expression', 'place', 'after_prefix', 'Filter', 'check_value', 'filter_of', 'Plan', 'shape_of',
            'order_of', 'whole', 'match_of', 'Finder', 'index_name', 'sound', 'needle', 'run_parts', 'edge_options',
            'words', 'words_of', 'granted_part', 'creatable_part', 'edge_condition', 'quoted', 'View', 'proposal_of',
            'ranked', 'Found', 'FoundEdge']
@@ -22,16 +22,17 @@ from sqlcipher3 import dbapi2 as sqlcipher
 from ..core import Damaged, Invalid, NotFound, PodError, nearest
 from .auth import SPECIAL_TYPES, Permissions
 from .schema import (
-    BASE, DATETIME, EDGE_SCHEMA, EDGE_SCHEMA_NAMES, PROPERTY_SCHEMA, REAL, TEXT, Schema, convert, shown)
+    BASE, DATETIME, EDGE_SCHEMA, EDGE_SCHEMA_NAMES, NAME, PROPERTY_SCHEMA, REAL, TEXT, Schema, convert, shown)
 from .store import EDGE, EDGE_PREFIX, Store, edge_number, telling
 
 # %% ../../nbs/engine/query.ipynb #4eab8635
-OPERATOR = re.compile(r'(.*?)\s*(==|!=|<=|>=|\^=|\*=|<|>|\bin)?')
+OPERATOR = re.compile(r'(.*?)\s*(==|!=|<=|>=|\^=|\*=|<|>|\bin)?', re.DOTALL)
 WORDS = ('ids', '_text', '_snippet', '_sort', '_sortOrder', '_limit', '_offset', '_after', '_memri',
          '[[edges]]', '~[[edges]]')
 
 def split_key(key:str)->tuple[str, str]:
     "The property and the operator in a key of a query"
+    if key.endswith('=='): return key[:-2], '==' # exactly: Memri's Pod allows any name
     name, op = OPERATOR.fullmatch(key).groups()
     return (key, '==') if not name else (name, op or '==')
 
@@ -79,7 +80,12 @@ COMPARE = {'==': '=', '<': '<', '<=': '<=', '>': '>', '>=': '>='}
 def expression(name:str)->str:
     "The SQL of property `name`, which the schema knows"
     if name == 'type': return '(select name from types where n=i.type)'
-    return f'i.{name}' if name in HEADS else f"json_extract(i.doc, '$.{name}')"
+    return f'i.{name}' if name in HEADS else f"json_extract(i.doc, '{place(name)}')"
+
+def place(name:str)->str:
+    "Where property `name` stands in a document, as it is written between quotes in SQL"
+    if NAME.fullmatch(name): return f'$.{name}'
+    return f'$.{msgspec.json.encode(name).decode()}'.replace("'", "''")
 
 def after_prefix(prefix:str)->str|None:
     "The smallest text greater than all that begin with `prefix`; None if there is none"
@@ -295,7 +301,7 @@ def make_plan(self:Finder, query:dict)->Plan:
             plan.binds.append(('_text', self.match))
         elif key == 'ids': self.plan_ids(plan, query)
         elif key == '_after': self.plan_after(plan, query)
-        elif key.startswith('_') or key in WORDS:
+        elif (key.startswith('_') or key in WORDS) and not key.endswith('=='):
             if key not in WORDS: raise Invalid(f'{key} is no word of a search{nearest(key, WORDS)}')
         else: self.plan_filter(plan, self.filter(plan, key, v))
     if query.get('_memri') and plan.types is None and not plan.rank:
@@ -364,7 +370,7 @@ def refresh(self:Finder):
 # %% ../../nbs/engine/query.ipynb #925e0f54
 def index_name(type:int, name:str)->str:
     "What the index on a property of a type is called"
-    return f'on_demand_{type}_{name}'
+    return f'on_demand_{type}_{name if NAME.fullmatch(name) else name.encode().hex()}'
 
 @patch
 def choose(self:Finder, plan:Plan, query:dict):
@@ -403,7 +409,7 @@ def note(self:Finder, plan:Plan, seconds:float):
 @patch
 def add_index(self:Finder, type:int, name:str):
     "Index property `name` of the items of type number `type`, or of all items if that is 0"
-    x = f"json_extract(doc, '$.{name}')"
+    x = f"json_extract(doc, '{place(name)}')"
     with self.store.write() as db:
         there = [r[0] for r in db.execute(
             "select name from sqlite_master where type='index' and name glob 'on_demand_*' order by rowid").fetchall()]
@@ -478,7 +484,7 @@ SAFE_TEXT = re.compile(r'[A-Za-z0-9 _.,:;@+()-]*')
 def needle(f:Filter, query:dict)->str|None:
     "Text that the document of every match contains, where that is certain; looking for it is cheaper than reading JSON"
     v = query[f.key]
-    if f.op != '==' or f.name in HEADS or isinstance(v, bool): return None
+    if f.op != '==' or f.name in HEADS or isinstance(v, bool) or not NAME.fullmatch(f.name): return None
     if isinstance(v, str) and SAFE_TEXT.fullmatch(v): return f'{f.name}":"{v}"'
     return f'{f.name}":{v}' if isinstance(v, int) and f.makers == [None] else None # a Real has many spellings
 
@@ -639,16 +645,16 @@ def edges_of(self:Finder, db, key:str, numbers:list[int], names:list[str]|None, 
     only = ('and e.name in (select n from names where name in (select value from json_each(?)))'
             if names is not None else '')
     rows = db.execute(f'''{self.head}
-        select e.{here}, e.name, e.n, e.date, e.deleted, o.dateServerModified, o.doc, i.n, {ITEM}
+        select e.{here}, e.name, e.n, e.date, e.deleted, o.dateServerModified, o.doc, i.n, {ITEM}, coalesce(e.self, e.n)
         from json_each(?) j cross join edges e on e.{here}=j.value cross join items i on i.n=e.{there}
         left join items o on o.n=e.self where true {only}{self.drawn()}''',
         [*self.fixed, as_list(numbers)] + ([as_list(names)] if names is not None else [])).fetchall()
     called = {n: (name, msgspec.json.encode(name).decode())
               for n, name in db.execute('select n, name from names').fetchall()}
-    rows.sort(key=lambda r: (called[r[1]][0], r[2]))
+    rows.sort(key=lambda r: (called[r[1]][0], r[9], r[2]))
     deeper = self.edges_of(db, key, list({r[7] for r in rows}), names, depth - 1) if depth > 1 and rows else None
     out = {n: [] for n in numbers}
-    for n, name, e, date, deleted, server, doc, far, item in rows:
+    for n, name, e, date, deleted, server, doc, far, item, _ in rows:
         if deeper is not None: item = f'{item[:-1]},"{key}":[{",".join(deeper[far])}]}}'
         if doc is None:
             server = date
@@ -689,7 +695,7 @@ def edges_json(
     row = self.store.one(f'''{self.head}
         select (select group_concat('{{"name":'||json_quote(name)||',"item":'||item||'}}', ',')
             from (select m.name, {item} item from edges e join names m on m.n=e.name join items i on i.n=e.{there}
-                where e.{here}=x.n {live}{self.drawn()} order by m.name, e.n))
+                where e.{here}=x.n {live}{self.drawn()} order by m.name, coalesce(e.self, e.n), e.n))
         from items x where x.id=?{self.seen('x')}''', (*self.fixed, id))
     if row is None and self.get_json(id) is None: raise NotFound(f'Cannot find item id {id}')
     found = row and row[0] or ''
@@ -705,7 +711,7 @@ def words(doc:str)->str:
 def words_of(d:dict)->str:
     "The text of all Text properties of an item"
     if d['type'] in (PROPERTY_SCHEMA, EDGE_SCHEMA): return ''
-    return '\n'.join([v for k, v in d.items() if k not in BASE and isinstance(v, str) and k[0] != '_'])
+    return '\n'.join([v for k, v in d.items() if k not in BASE and isinstance(v, str) and not k.startswith('_')])
 
 @patch
 def behind(self:Finder)->bool:

@@ -42,6 +42,19 @@ def test_the_first_request_fixes_the_key_even_if_it_reads(pod):
     assert pod.ok('get_item', 'x') == []
 
 
+@pytest.mark.parametrize('op, payload, tail', [(op, p, True) for op, p in (
+    ('search', {}), ('get_item', 'x'), ('create_item', {'type': 'T'}), ('update_item', {'id': 'x'}), ('delete_item', 'x'), ('bulk', {}),
+    ('get_edges', {'item': 'x', 'direction': 'Outgoing', 'expandItems': True}))] + [(op, p, False) for op, p in (
+    ('create_edge', {'_source': 'x', '_target': 'x', '_name': 'x'}), ('get_file', {'sha256': 'x'}),
+    ('send_email', {'to': '', 'subject': '', 'body': ''}))])
+def test_what_a_wrong_key_is_told(pod, op, payload, tail):
+    "Calls that read no schema do not say that it could not be read"
+    pod.make()
+    text = 'Failure: Database rusqlite error file is not a database'
+    assert pod.refused(op, payload, 500, key='AB' * 32) == text + ', Failed to prepare SQL get_schema query' * tail
+    assert check_failure(pod.upload('zz', b'', key='AB' * 32), 500) == text
+
+
 def test_a_wrong_key_changes_nothing(pod):
     pod.make(id='thing-1')
     pod.refused('delete_item', 'thing-1', 500, 'not a database', key='00' * 32)
