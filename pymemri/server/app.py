@@ -97,9 +97,9 @@ def told(e:PodError, code:str='')->Answer:
     if e.status == 401: headers.append((b'www-authenticate', b'Pod'))
     return Answer(msgspec.json.encode(dict(error=dict(code=code, message=e.message))), e.status, headers)
 
-def told_as_memri(e:PodError, op:str='')->Answer:
+def told_as_memri(e:PodError, op:str='', first:bool=False)->Answer:
     "An error as `/v4` answers it"
-    status, text = failure(e, op)
+    status, text = failure(e, op, first)
     return Answer(text.encode('utf-8', 'replace'), status, [*TEXT, CORS])
 
 # %% ../../nbs/server/app.ipynb #fa81b18e
@@ -247,7 +247,7 @@ async def answer(self:App, ask:Ask)->Answer:
         self.log.say('fault', operation=ask.op, error=type(e).__name__, at=where)
         error = PodError(500, 'the server made a mistake, which is in its log; nothing of this request was stored')
     error.message = error.message.replace(self.home, '…') # where the server keeps things is nobody's business
-    return told(error) if ask.wire == 'v5' else told_as_memri(error, ask.op)
+    return told(error) if ask.wire == 'v5' else told_as_memri(error, ask.op, not self.pods.has_met(ask.owner))
 
 HEADERS = b'Origin, X-Requested-With, Content-Type, Accept'
 PREFLIGHT = [CORS, (b'access-control-allow-methods', b'HEAD, GET, POST, PUT'),

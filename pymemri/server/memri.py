@@ -24,6 +24,7 @@ from fastcore.basics import patch
 from ..core import Conflict, Forbidden, Invalid, NotFound, PodError, Unavailable, WrongKey, new_id
 from ..engine.auth import from_hex
 from ..engine.pod import Pod
+from ..engine.query import EXACT
 from ..engine.schema import BIG, ITEM_ID, KINDS, PROPERTY_SCHEMA
 from ..engine.store import SORT_FROM, edge_number
 
@@ -327,12 +328,15 @@ UNSCHEMED = frozenset({'create_edge', 'get_file', 'send_email', 'upload_file', '
 def failure(
     e:PodError,
     op:str='', # What was asked for
+    first:bool=False, # The Pod was never open in this process
 )->tuple[int, str]:
     "Status and text of a refusal, as clients of versions 3 and 4 know them"
     status, text = e.status, e.message
     if isinstance(e, WrongKey):
         status, text = 500, 'Database rusqlite error file is not a database'
-        if op not in UNSCHEMED: text += ', Failed to prepare SQL get_schema query'
+        if first:
+            text = "Database 'refinery' migration error, `error asserting migrations table`, `file is not a database`"
+        elif op not in UNSCHEMED: text += ', Failed to prepare SQL get_schema query'
     elif isinstance(e, Conflict) and text.startswith('UNIQUE constraint'):
         status, text = 500, f'Database rusqlite error {text}'
     elif isinstance(e, Unavailable) and 'busy' in text: text = f'Database rusqlite error database is locked: {text}'
@@ -570,7 +574,7 @@ def find(self:Memri, query:dict)->str:
             odd = odd or v is None or type(v) in (list, dict) or name in NEVER
         elif v is not None: base[name] = {} if type(v) is dict else v
     if not odd:
-        try: return self.expanded(base | {f'{name}==': v for name, v in props.items()})
+        try: return self.expanded(base | {name + EXACT: v for name, v in props.items()})
         except Invalid:
             if not props: raise
     base = {k: v for k, v in base.items() if 'edges' not in k} | {'_limit': min(base.get('_limit', 1), 1)}
@@ -581,7 +585,7 @@ def find(self:Memri, query:dict)->str:
 @patch
 def check_filter(self:Memri, name:str, v:Any):
     "Refuse a filter that no item can be looked at with"
-    try: self.pod.search({'ids': [], f'{name}==': [v] if isinstance(v, list) else v})
+    try: self.pod.search({'ids': [], name + EXACT: [v] if isinstance(v, list) else v})
     except Invalid as e: raise worded(e, {name: v}) from None
     if v is None:
         raise Invalid('Searching for undefined (null) properties is not supported yet. '
