@@ -39,8 +39,8 @@ run: lib ## run the notebooks in place, so that their outputs are fresh: make ru
 docs: lib ## docs/ and README.md, from the outputs that are stored
 	@$(BIN)/python tools/docs/build.py
 
-bench: $(STAMP) ## measure the Pod against its goals: make bench [ITEMS="10000 100000"]
-	@$(BIN)/python bench/pod.py $(if $(ITEMS),--items $(ITEMS))
+bench: $(STAMP) ## measure the Pod against its goals: make bench [BENCH=http] [ITEMS="10000 100000"]
+	@$(BIN)/python bench/$(or $(BENCH),pod).py $(if $(ITEMS),--items $(ITEMS))
 
 text: $(STAMP) ## notebooks -> _text/*.py, to read and edit as text
 	@for f in $(NBS); do t=$(TEXT)/$${f#nbs/}; t=$${t%.ipynb}.py; mkdir -p $$(dirname $$t); \

@@ -24,7 +24,8 @@ setup(
     classifiers=["Programming Language :: Python :: 3." + minor for minor in ("11", "12", "13")] + ["Typing :: Typed"],
     python_requires=">=" + cfg["min_python"],
     packages=find_packages(include=[cfg["lib_name"], cfg["lib_name"] + ".*"]),
-    package_data={cfg["lib_name"]: ["py.typed", "**/*.pyi", "**/*.json", "**/*.css", "**/*.js", "**/*.html", "**/*.svg"]},
+    package_data={cfg["lib_name"]: ["py.typed", "**/*.pyi", "**/*.json", "**/*.css", "**/*.js", "**/*.html", "**/*.svg",
+                                    "**/*.cvu", "**/*.tmpl"]},
     install_requires=cfg.get("requirements", "").split(),
     extras_require={"dev": cfg.get("dev_requirements", "").split()},
     entry_points={

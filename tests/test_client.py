@@ -309,6 +309,32 @@ def test_last_added_is_not_last_modified(client):
     assert client.search_last_added('Person') is people[1]
 
 
+def test_last_added_with_a_property_or_an_edge(make):
+    "The last one that has a property, a value of it, or an edge to an item: what an importer goes on from"
+    client, other = make(), make()
+    accounts = [Account(service=s, id=f'account-{s}') for s in 'ab']
+    client.bulk_action(create_items=accounts)
+    mails = [EmailMessage(subject=s, externalId=x, id=f'mail-{s}', sender=[a])
+             for s, x, a in [('one', 'x1', accounts[0]), ('two', None, accounts[0]), ('three', 'x3', accounts[1])]]
+    for m in mails: client.bulk_action(create_items=[m], create_edges=m.get_edges('sender'))
+    def last(**kw): return getattr(other.search_last_added('EmailMessage', **kw), 'subject', None)
+    assert last() == last(with_prop='externalId') == 'three' and last(with_prop='subject', with_val='one') == 'one'
+    assert last(with_prop='sender', with_val=accounts[0]) == 'two'
+    assert last(with_prop='receiver', with_val=accounts[0]) is None
+    assert other.search_last_added(with_prop='sender', with_val=accounts[1]).subject == 'three'
+    assert other.search_last_added('Person', with_prop='sender', with_val=accounts[1]) is None
+    assert last(with_prop='sender', with_val=Account()) is None            # one that no Pod has
+    client.delete_items([mails[1]])
+    client.delete_items([mails[2]])
+    assert last(with_prop='sender', with_val=accounts[0]) == last(with_prop='externalId') == 'one'
+    assert last(with_prop='dateReceived') is None
+    client.add_to_schema(Dog)
+    client.create(Dog('x', 3))
+    assert other.search_last_added('Dog', with_prop='bites', with_val=False).age == 3     # a false value is a value
+    with pytest.raises(Invalid, match='with_prop'): client.search_last_added(with_val=3)
+    with pytest.warns(UserWarning, match='no item has it'): assert last(with_prop='inventedProp') is None
+
+
 def test_external_ids(client):
     a, b = Person(firstName='Eve', externalId='gmail_1'), Person(firstName='Eve2', externalId='gmail_1')
     c = Person(firstName='None')
@@ -690,7 +716,11 @@ def test_a_pod_that_speaks_only_v4(tmp_path):
         dogs = [Dog(f'd{i}', i, id=f'dog-{i:04}') for i in range(5)]
         assert c.bulk_action(dogs) and c.get('dog-0001') is dogs[1]
         assert [d.id for d in c.search({'ids': ['dog-0003', 'dog-0001']})] == ['dog-0003', 'dog-0001']
-        assert c.search_last_added('Dog') is dogs[4]
+        assert c.search_last_added('Dog') is dogs[4] and c.search_last_added('Dog', 'age', 2) is dogs[2]
+        dogs[3].friend = Person(firstName='Ann', id='person-1')
+        assert c.create(dogs[3].friend[0]) and c.create_edges(dogs[3].get_edges('friend'))
+        assert c.search_last_added('Dog', 'friend', dogs[3].friend[0]) is dogs[3]
+        assert c.search_last_added('Dog', 'weight') is None
         dogs[0].age = 10
         assert c.sync() and c.search({'type': 'Dog', 'age': 10}) == [dogs[0]]
         x = Photo.from_np(np.zeros((3, 3), dtype=np.uint8))

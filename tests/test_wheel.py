@@ -95,8 +95,18 @@ def test_the_wheel_runs_the_pages_first_lines(bare, clean_env, tmp_path):
     assert not Path(place).is_relative_to(root) or Path(place).is_relative_to(bare.parents[1])
 
 
-@pytest.mark.parametrize('script', ['pymemri', 'store_keys'])
+@pytest.mark.parametrize('script', ['pymemri', 'store_keys', 'create_plugin_config', 'plugin_from_template'])
 def test_console_scripts_start(script, bare, clean_env, tmp_path):
     env = {k: v for k, v in clean_env.items() if k != 'PYTHONPATH'} | {'HOME': str(tmp_path)}
     run(bare.parent / script, '--help', cwd=tmp_path, env=env)
     assert not list(tmp_path.iterdir()), 'asking for help made files'
+
+
+def test_the_wheel_brings_its_templates(bare, clean_env, tmp_path):
+    "A project that the installed command makes is whole, and the installed package makes its form"
+    env = {k: v for k, v in clean_env.items() if k != 'PYTHONPATH'} | {'HOME': str(tmp_path)}
+    for name in ('basic', 'indexer'):
+        run(bare.parent / 'plugin_from_template', '--template_name', name, '--target_dir', name, cwd=tmp_path, env=env)
+        made = {p.relative_to(tmp_path / name).as_posix() for p in (tmp_path / name).rglob('*.*')}
+        assert {'.gitignore', 'metadata.json', 'pyproject.toml', 'tests/test_plugin.py', f'{name}/plugin.py'} <= made
+        assert 'Config saved to config.json' in run(bare.parent / 'create_plugin_config', cwd=tmp_path / name, env=env)

@@ -270,6 +270,7 @@ class PluginRun(Item):
     config: str = unset
     progress: float = unset
     authUrl: str = unset
+    permissions: str = unset # JSON, see `engine.auth`
     plugin: Edges["Plugin"] = unset
     view: Edges["CVUStoredDefinition"] = unset
     account: Edges["Account"] = unset

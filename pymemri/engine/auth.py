@@ -105,8 +105,8 @@ class Grant(msgspec.Struct, frozen=True):
         if end is not None and now >= end: raise Forbidden('these permissions have expired; ask the owner for new ones')
 
 # %% ../../nbs/engine/auth.ipynb #2c735ecf
-BROKEN = ('Error in symmetric encryption cypher, aead::Error: the box was changed, belongs to another Pod, or was made before '
-          'this server was restarted; start the plugin again')
+BROKEN = ('Error in symmetric encryption cypher, aead::Error: the box was changed, belongs to another Pod, or was made '
+          'before this server was restarted; start the plugin again')
 
 def from_hex(text:str)->bytes:
     "The bytes that hex digits of either case stand for; the errors are those of Memri's Pod"

@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from ..core import Conflict, Forbidden, Invalid, NotFound
 from ..crypto import Source
 from .auth import Grant
-from .files import check_sha256
+from .files import check_sha256, spellings
 from .pod import Pod, check_id, check_object, edge_fields
 from .query import Found, FoundEdge, View, decode
 from .schema import BASE, EDGE_SCHEMA, EDGE_SCHEMA_NAMES, PROPERTY_SCHEMA, shown
@@ -74,6 +74,7 @@ def lacks(right:str, what:str)->Forbidden:
     "The error of who lacks a right"
     return Forbidden(f'these permissions do not include {right} of {what[:80]}')
 
+# %% ../../nbs/engine/guard.ipynb #55c9e5e9
 @patch
 def create(self:Guard, items:list[dict])->list[str]:
     "Store new items, inside a write; their ids"
@@ -141,32 +142,37 @@ def change(self:Guard, many:list[dict]):
         else: self.check_change(changes, at)
     self.pod.change(many)
 
+# %% ../../nbs/engine/guard.ipynb #707ac0c1
 @patch
 def check_change(self:Guard, changes:dict, at:Found):
     "`NotFound` or `Forbidden` if an item may not be changed so"
     may, type = self.may, at.type
     said = '*' if at.id == self.run else may.properties('update', type)
     if not at.seen and said is None and not may.may_delete(type): raise NotFound(f'Item with id {at.id} not found')
-    if changes.get('deleted') not in (None, at.deleted) and not may.may_delete(type): raise lacks('delete', type)
-    if 'deleted' in changes and len(changes) == 2: return
+    bare = 'deleted' in changes and len(changes) == 2
+    if changes.get('deleted') not in (None, at.deleted) or (bare and said is None):
+        if not may.may_delete(type): raise lacks('delete', type)
+    if bare: return
     if said is None: raise lacks('update', type)
     for name in changes:
         if name in BASE: continue
         if name in SEALED: raise Forbidden(f'only the Pod itself sets {name}')
-        if name in SCHEMAS.get(type, ()): raise Forbidden(f'only the owner of a Pod changes {name} of a {type}')
-        if type == 'PluginRun' and name in PROTECTED: raise Forbidden(f'only the owner of a Pod changes {name} of a run')
+        if name in SCHEMAS.get(type, ()): raise Forbidden(f'only the owner changes {name} of a {type}')
+        if type == 'PluginRun' and name in PROTECTED: raise Forbidden(f'only the owner changes {name} of a run')
         if said != '*' and name not in said: raise lacks('update', f'{type}.{name}')
 
+# %% ../../nbs/engine/guard.ipynb #d83cde59
 @patch
 def check_edge_change(self:Guard, changes:dict):
     "`NotFound` or `Forbidden` if the item of an edge may not be changed so"
     found = self.find.look_edges(changes['id'])
     if not found or not (found[0].seen or self.may_undraw(found[0])):
         raise NotFound(f'Item with id {changes["id"]} not found')
-    at = found[0]
-    if changes.get('deleted') not in (None, at.deleted) and not self.may_undraw(at): raise lacks('edges.delete', at.name)
-    if 'deleted' in changes and len(changes) == 2: return
-    if (said := self.may.properties('update', EDGE)) is None or not at.seen: raise lacks('update', EDGE)
+    at, said, bare = found[0], self.may.properties('update', EDGE), 'deleted' in changes and len(changes) == 2
+    if changes.get('deleted') not in (None, at.deleted) or (bare and said is None):
+        if not self.may_undraw(at): raise lacks('edges.delete', at.name)
+    if bare: return
+    if said is None or not at.seen: raise lacks('update', EDGE)
     for name in changes.keys() - BASE.keys():
         if name in SEALED: raise Forbidden(f'only the Pod itself sets {name}')
         if said != '*' and name not in said: raise lacks('update', f'{EDGE}.{name}')
@@ -196,6 +202,7 @@ def draw(self:Guard, edges:list[dict], again:bool=False)->list[str]:
         out.append(seen[0] if seen else made)
     return out
 
+# %% ../../nbs/engine/guard.ipynb #3ccb3c34
 @patch
 def check_edge(self:Guard, at:dict[str, Found], source:str, name:str, target:str, own:str|None):
     "`NotFound`, `Invalid` or `Forbidden` if such an edge may not be drawn"
@@ -263,18 +270,19 @@ def upload_file(self:Guard, file:dict, data:Source)->dict:
         raise NotFound(f'Item with sha256 {sha256} not found in database')
     if self.store.file(sha256) is None: self.pod.upload_file(file, data)
     else:
-        mine = [i['id'] for i in self.find.search({'sha256': sha256})]
-        self.pod.files.upload_again(sha256, data, mine)
+        mine = self.find.search({'sha256': sha256})
+        self.pod.files.upload_again(sha256, data, [i['id'] for i in mine])
     return {}
 
+# %% ../../nbs/engine/guard.ipynb #81567c35
 @patch
 def open_file(self:Guard, file:dict)->Iterator[bytes]:
     "The bytes with the digest `file['sha256']`, in parts; the last comes only after the digest was found right"
     if not self.may.files.read: raise Forbidden('these permissions do not include files.read')
-    sha256 = check_object(file).get('sha256')
-    if not self.has_content(sha256):
-        raise NotFound(f'Item with sha256={sha256} not found, or it has no content yet')
-    return self.pod.open_file(file)
+    names = spellings(check_object(file).get('sha256'))
+    if (name := next((n for n in names if self.has_content(n)), None)) is None:
+        raise NotFound(f'Item with sha256={names[0]} not found, or it has no content yet')
+    return self.pod.open_file({'sha256': name})
 
 @patch
 def check_email(self:Guard):

@@ -99,6 +99,7 @@ def create(
         else: run.append(item)
     return out + self.store.insert(schema.check_all(run, now))
 
+# %% ../../nbs/engine/pod.ipynb #d6eb932a
 @patch
 def define(self:Pod, item:dict, any_name:bool=False)->str:
     "Take a schema item into the schema, and store it unless the same stands already; its id"
@@ -139,6 +140,7 @@ def change(self:Pod, many:list[dict]):
         if changes.keys().isdisjoint(DEFINING): continue
         if self.get_item(change.id)[0]['type'] in (PROPERTY_SCHEMA, EDGE_SCHEMA): self.redefine(change.id)
 
+# %% ../../nbs/engine/pod.ipynb #ed25a192
 @patch
 def redefine(self:Pod, id:str):
     "Take the schema items as they stand now for the schema, if nothing that is stored speaks against it"

@@ -46,7 +46,7 @@ BARE_EDGES = f"""select {EDGE_ROW}+n n, '{EDGE_PREFIX}'||printf('%016x', n) id, 
     date dateServerModified, deleted, 2 edge,
     format('{{"type":"{EDGE}","id":"{EDGE_PREFIX}%016x","dateCreated":%d,"dateModified":%d}}', n, date, date) doc
     from edges e where self is null"""
-HEADS = ('id', 'dateServerModified', 'deleted') # properties that stand in columns
+HEADS = ('id', 'type', 'dateServerModified', 'deleted') # properties that stand in columns
 COLUMNS = ('n', 'id', 'type', 'dateServerModified', 'deleted', 'edge', 'doc')
 ALL = ', '.join(COLUMNS)
 GET = f'select {ITEM} from items i where id=?'
@@ -223,28 +223,42 @@ class Finder:
         "The items that `query` asks for"
         return decode(self.search_json(query))
 
-    # where a `View` asks for less
-    match = staticmethod(match_of)
-    def known(self)->Schema:
-        "The schema that questions are held against"
-        return self.store.schema
-    def express(self, plan:Plan|None, name:str)->str:
-        "The SQL of a property"
-        return expression(name)
-    def filter(self, plan:Plan, key:str, v:Any)->Filter:
-        "A condition of a query"
-        return filter_of(self.known(), key, v)
-    def restrict(self, plan:Plan):
-        "Leave out what is not to be seen: nothing"
-    def seen(self, x:str)->str:
-        "What else must hold of the item in the row `x`"
-        return ''
-    def drawn(self)->str:
-        "What else must hold of the edge in the row `e`"
-        return ''
-    def unmarked(self, text:str, connection:Callable[[], Any])->str:
-        "`text` with the ends of edges in the place of their marks"
-        return unmarked(text, connection)
+# %% ../../nbs/engine/query.ipynb #0be2982f
+Finder.match = staticmethod(match_of)
+
+@patch
+def known(self:Finder)->Schema:
+    "The schema that questions are held against"
+    return self.store.schema
+
+@patch
+def express(self:Finder, plan:Plan|None, name:str)->str:
+    "The SQL of a property"
+    return expression(name)
+
+@patch
+def filter(self:Finder, plan:Plan, key:str, v:Any)->Filter:
+    "A condition of a query"
+    return filter_of(self.known(), key, v)
+
+@patch
+def restrict(self:Finder, plan:Plan):
+    "Leave out what is not to be seen: nothing"
+
+@patch
+def seen(self:Finder, x:str)->str:
+    "What else must hold of the item in the row `x`, from ` and` on"
+    return ''
+
+@patch
+def drawn(self:Finder)->str:
+    "What else must hold of the edge in the row `e`, from ` and` on"
+    return ''
+
+@patch
+def unmarked(self:Finder, text:str, connection:Callable[[], Any])->str:
+    "`text` with the ends of edges in the place of their marks"
+    return unmarked(text, connection)
 
 # %% ../../nbs/engine/query.ipynb #4af96b57
 @patch
@@ -441,7 +455,9 @@ def find_json(self:Finder, query:dict)->str:
     "`search_json`, as long as nobody drops an index"
     plan = self.plan(query)
     if plan.rank: self.catch_up()
-    if plan.types == []: return '[]'
+    if plan.types == []:
+        plan.params(query) # a bad question is one here too
+        return '[]'
     if plan.whole: return f'[{self.unmarked(self.answer(plan, query), self.store.read)}]'
     start = time.perf_counter()
     with self.rows(plan, query) as (db, rows):
@@ -602,6 +618,7 @@ def rows(self:Finder, plan:Plan, query:dict):
                 else: yield db, [(n, r) for r, n in sound(db, db.execute(plan.quick, plan.params(query)).fetchall())]
             except UNBINDABLE: raise Invalid(BEYOND) from None
 
+# %% ../../nbs/engine/query.ipynb #fead46b8
 @patch
 def with_ties(self:Finder, db, plan:Plan, query:dict)->list[tuple[int, str]]:
     """A page as Memri's Pod cuts it: the limit counts before properties are looked at, and takes in all that share
@@ -614,9 +631,14 @@ def with_ties(self:Finder, db, plan:Plan, query:dict)->list[tuple[int, str]]:
         base = {k: v for k, v in query.items() if k in ('type', 'deleted', '_memri', '_sortOrder')
                 or split_key(k)[0] in ('id', 'dateServerModified')}
         first = self.make_plan(base)
-        sql = f'''{self.head}select i.dateServerModified from {first.source} where {first.condition()}
-            order by {first.order} limit 1 offset ?'''
-        last = db.execute(sql, [*first.params(base), limit - 1]).fetchone()
+        arms = ['items i', f'({self.bare}) i'] if ' union all ' in first.source else [first.source]
+        some = [*first.params(base)[len(first.fixed):], limit]
+        # items and edges each in their order, as far as the page goes: the index on the dates is enough
+        arms = [f'''select * from (select i.dateServerModified d, i.n n from {a} where {first.condition()}
+            order by {first.order} limit ?)''' for a in arms]
+        way = ' desc' if desc else ''
+        sql = f"{self.head}select d from ({' union all '.join(arms)}) order by d{way}, n{way} limit 1 offset ?"
+        last = db.execute(sql, [*first.fixed, *some * len(arms), limit - 1]).fetchone()
         if last:
             where += f' and i.dateServerModified {">=" if desc else "<="} ?'
             params.append(last[0])
@@ -834,6 +856,7 @@ def quoted(names:list[str])->str:
     "A subquery for the numbers of types that have these names, which are ours"
     return f"""(select n from types where name in ({', '.join(f"'{n}'" for n in names)}))"""
 
+# %% ../../nbs/engine/query.ipynb #16c16fbb
 class View(Finder):
     "A finder for which only what a plugin may read exists"
     def __init__(
@@ -869,7 +892,7 @@ class View(Finder):
         f.sql = f'({f.sql} and {g})' # where there is no value, it would not be found either
         return f
 
-# %% ../../nbs/engine/query.ipynb #16c16fbb
+# %% ../../nbs/engine/query.ipynb #1af755c9
 @patch
 def compile(self:View):
     "Make the conditions in SQL"
@@ -896,6 +919,7 @@ def compile(self:View):
     self.state(numbers)
     self.numbered = len(numbers), len(store.names)
 
+# %% ../../nbs/engine/query.ipynb #cfc35055
 @patch
 def state(self:View, numbers:dict[str, int]):
     "Make what is said once: what stands before each statement, and the statements that don't change"
@@ -918,7 +942,7 @@ def state(self:View, numbers:dict[str, int]):
     wanted = {t for t in self.may.read if t != '*'} | {n for n in self.may.edges.read if n != '*'}
     self.lacks = bool(wanted - numbers.keys() - self.store.names.keys())
 
-# %% ../../nbs/engine/query.ipynb #1af755c9
+# %% ../../nbs/engine/query.ipynb #6819e1f5
 @patch
 def showing(self:View, plan:Plan|None, name:str)->str|None:
     "The condition under which row `i` of a plan shows property `name`; None if every row does"
@@ -937,14 +961,21 @@ def showing(self:View, plan:Plan|None, name:str)->str|None:
         out.append(f"(i.type not in {quoted(SPECIAL_TYPES)} and i.type not in ({','.join(map(str, no))}))")
     return f"({' or '.join([*out, 'i.n in (select n from own)'])})"
 
+# %% ../../nbs/engine/query.ipynb #ba28b8c6
 @patch
 def restrict(self:View, plan:Plan):
     "Leave out what may not be read"
     names = self.store.type_names
+    if plan.types == []: plan.types = None # asked as if there were such a type: errors must not tell
     if plan.types and set(plan.types) <= set(self.listed): return
     if plan.types and '*' in self.may.read and not {names.get(n, EDGE) for n in plan.types} & {*SPECIAL_TYPES, EDGE}:
         return
     plan.where.append(self.seeing.replace('x.', 'i.'))
+
+@patch
+def is_quick(self:View, query:dict)->bool:
+    "Whether an answer takes microseconds: where no row has to be looked at that may not be read"
+    return Finder.is_quick(self, query) and self.seeing.replace('x.', 'i.') not in self.plan(query).where
 
 @patch
 def seen(self:View, x:str)->str:
@@ -989,6 +1020,7 @@ def own(self:View)->tuple:
         sql = f'{self.head}select id from items where n in (select n from own)'
         return tuple(i for i, in db.execute(sql, self.fixed).fetchall())
 
+# %% ../../nbs/engine/query.ipynb #21e7dea6
 @patch
 def get(self:View, id:str)->dict|None:
     "The item with this id, as far as it may be read"
@@ -1075,6 +1107,7 @@ def matches(self:View, db, plan:Plan, query:dict)->list[tuple[int, dict]]:
     places = sorted(found) if '_sort' in query or '_sortOrder' in query else found
     return [(rows[k][1], {'_rank': found[k]} | items[k]) for k in places]
 
+# %% ../../nbs/engine/query.ipynb #c672744d
 @patch
 def text_json(self:View, plan:Plan, query:dict)->str:
     "The answer to a question with words"
@@ -1117,6 +1150,7 @@ class FoundEdge(msgspec.Struct):
     deleted: bool
     seen: bool     # It may be read
 
+# %% ../../nbs/engine/query.ipynb #32a75bc7
 @patch
 def look(self:View, ids:list[str])->dict[str, Found]:
     "What stands at some ids; edges that have no item of their own are left out"
@@ -1127,6 +1161,7 @@ def look(self:View, ids:list[str])->dict[str, Found]:
     with self.store.read() as db: rows = db.execute(sql, (*self.fixed, as_list(ids))).fetchall()
     return {r[0]: Found(r[0], r[1], *map(bool, r[2:])) for r in rows}
 
+# %% ../../nbs/engine/query.ipynb #531ea83b
 @patch
 def look_edges(self:View, id:str='', source:str='', name:str='', target:str='')->list[FoundEdge]:
     "The edge with an id, or those that stand between two items and are not deleted; the oldest first"
@@ -1144,6 +1179,7 @@ def look_edges(self:View, id:str='', source:str='', name:str='', target:str='')-
     with self.store.read() as db: rows = db.execute(sql, (*self.fixed, *params)).fetchall()
     return [FoundEdge(*r[:5], bool(r[5]), bool(r[6])) for r in rows]
 
+# %% ../../nbs/engine/query.ipynb #839910fd
 @patch
 def holds(self:View, sha256:str, key:str)->bool:
     "Whether an item that shows `sha256` carries this key"

@@ -178,7 +178,8 @@ def struct(self:Schema, type:str):
     `KeyError` for undeclared types, and those that change the schema"""
     if type not in self.structs:
         if type in SPECIAL: raise KeyError(type)
-        own = {p: k for p, k in (self.types.get('Item', {}) | self.types[type]).items() if p not in BASE and p != 'rowid' and NAME.fullmatch(p)} # the others take the slow road
+        own = {p: k for p, k in (self.types.get('Item', {}) | self.types[type]).items()
+               if p not in BASE and p != 'rowid' and NAME.fullmatch(p)} # items with others take the slow road
         base = [(n, t, d) for n, t, d in (
             ('id', str|None, None), ('dateCreated', _int|None, None), ('dateModified', _int|None, None),
             ('dateServerModified', _int|None, None), ('deleted', bool, False))]

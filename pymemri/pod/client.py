@@ -626,23 +626,36 @@ def search_paginate(
 
 # %% ../../nbs/pod/client.ipynb #e6bf632b
 @patch
+def _newest(self:PodClient, query:dict, prop:str|None, value:Any)->dict|None:
+    "The JSON of the item that was created last, of those that match `query` and have `prop`"
+    if isinstance(value, ItemBase):
+        if value.id is None: return None
+        found = [e['item'] for e in self.api.get_edges(value.id, 'Incoming') if e['name'] == prop]
+        found = [d for d in found if not d.get('deleted') and query.get('type', d['type']) == d['type']]
+        return max(reversed(found), key=lambda d: d['dateCreated'], default=None)
+    if prop and value is not None: query = {**query, prop: json_value(value)}
+    if self.api.road.speaks_v5():
+        if prop and value is None: query = {**query, f'{prop}!=': None}
+        found = self.api.search({**query, '_sort': '-dateCreated', '_sortOrder': 'Desc', '_limit': 1})
+        return found[0] if found else None
+    found = [d for d in self.api.search(query) if not prop or d.get(prop) is not None]
+    return max(reversed(found), key=lambda d: d['dateCreated'], default=None)
+
+@patch
 def search_last_added(
     self:PodClient,
     type:str|type|None=None, # Of this type only
-    with_prop:str|None=None, # With this property …
-    with_val:Any=None,       # … of this value
+    with_prop:str|None=None, # With a value of this property, or an edge of this name …
+    with_val:Any=None,       # … and with this value, or to this item
 )->ItemBase|None: # None if there is none
     "The item that was created last. Where the Pod knows no property `with_prop`, no item has it: a warning says so"
-    query = self._query(({'type': type} if type else {}) | ({with_prop: with_val} if with_prop else {}))
-    try:
-        if self.api.road.speaks_v5():
-            found = self.api.search({**query, '_sort': '-dateCreated', '_sortOrder': 'Desc', '_limit': 1})
-        else: found = sorted(self.api.search(query), key=lambda d: d['dateCreated'])[-1:]
+    if with_val is not None and not with_prop: raise Invalid('a value of which property? Say `with_prop` too')
+    try: found = self._newest(self._query({'type': type} if type else {}), with_prop, with_val)
     except Invalid as e:
         if not with_prop or f'Property {with_prop} not defined' not in e.message: raise
         warnings.warn(f'{e.message}: no item has it', stacklevel=2)
         return None
-    return self.get(found[0]['id']) if found else None
+    return self.get(found['id']) if found else None
 
 # %% ../../nbs/pod/client.ipynb #1fd3383e
 SYSTEM_TYPES = ('ItemPropertySchema', 'ItemEdgeSchema', 'Edge')

@@ -238,6 +238,10 @@ class PodClient:
         """The items that match, page by page; no pages if there are none"""
         ...
 
+    def _newest(self, query: dict, prop: str | None, value: Any) -> dict | None:
+        """The JSON of the item that was created last, of those that match `query` and have `prop`"""
+        ...
+
     def search_last_added(self, type: str | type | None=None, with_prop: str | None=None, with_val: Any=None) -> ItemBase | None:
         """The item that was created last. Where the Pod knows no property `with_prop`, no item has it: a warning says so"""
         ...

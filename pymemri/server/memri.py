@@ -374,10 +374,10 @@ class Memri:
 to_json = msgspec.json.Encoder(order='sorted').encode # keys in the order of their bytes, as the original has them
 decode, raw_items = msgspec.json.Decoder().decode, msgspec.json.Decoder(list[msgspec.Raw]).decode
 
-def in_order(found:str)->str:
+def in_order(found:str|bytes)->bytes:
     "Items in JSON, with their keys sorted; of a long answer one at a time, which takes less memory"
-    if len(found) < 2**20: return to_json(decode(found)).decode()
-    return f'[{",".join([to_json(decode(item)).decode() for item in raw_items(found)])}]'
+    if len(found) < 2**20: return to_json(decode(found))
+    return b'[%b]' % b','.join([to_json(decode(item)) for item in raw_items(found)])
 
 # %% ../../nbs/server/memri.ipynb #bfef1586
 def undefined(name:str, v:Any)->Invalid:
@@ -562,10 +562,10 @@ NEVER = frozenset({'dateCreated', 'dateModified', 'dateServerModified'})
 @patch
 def search(self:Memri, query:dict)->bytes:
     "The items that match"
-    return self.find(query).encode()
+    return self.find(query)
 
 @patch
-def find(self:Memri, query:dict)->str:
+def find(self:Memri, query:dict)->bytes:
     "The items that match, as JSON"
     base, props, odd = {'_memri': True}, {}, False
     for name, v in query.items():
@@ -580,7 +580,7 @@ def find(self:Memri, query:dict)->str:
     base = {k: v for k, v in base.items() if 'edges' not in k} | {'_limit': min(base.get('_limit', 1), 1)}
     if self.pod.search_json(base) != '[]':
         for name, v in props.items(): self.check_filter(name, v)
-    return '[]'
+    return b'[]'
 
 @patch
 def check_filter(self:Memri, name:str, v:Any):
@@ -593,13 +593,13 @@ def check_filter(self:Memri, name:str, v:Any):
 
 # %% ../../nbs/server/memri.ipynb #61bfd275
 @patch
-def expanded(self:Memri, query:dict)->str:
+def expanded(self:Memri, query:dict)->bytes:
     "The items that match, with their edges as the version has them"
     if self.wire != 'v3' or not query.keys() & {'[[edges]]', '~[[edges]]'}: return in_order(self.pod.search_json(query))
     found = self.pod.search(query)
     for item in found:
         for edge in item.get('[[edges]]', []) + item.get('~[[edges]]', []): edge['item'] = edge['_item']
-    return to_json(found).decode()
+    return to_json(found)
 
 # %% ../../nbs/server/memri.ipynb #1cb0bb76
 @patch
@@ -609,7 +609,7 @@ def bulk(self:Memri, actions:dict)->bytes:
     for changes in actions.get('updateItems', ()): self.change(changes)
     for id in actions.get('deleteItems', ()): self.delete_item(id)
     edges = self.draw(todo) if (todo := actions.get('createEdges')) else []
-    found = [msgspec.Raw(self.find(query).encode()) for query in actions.get('search', ())]
+    found = [msgspec.Raw(self.find(query)) for query in actions.get('search', ())]
     return to_json({'createEdges': edges, 'createItems': made, 'search': found})
 
 # %% ../../nbs/server/memri.ipynb #7ab9d5d9
@@ -659,14 +659,14 @@ def upload_file(pod:Pod, sha256:str, data:bytes|Iterable[bytes])->bytes:
 
 def has_file(pod:Pod, sha256:str)->bool:
     "Whether the content is here, as far as this Pod shows"
-    return pod.files.size(sha256) is not None if isinstance(pod, Pod) else pod.has_content(sha256)
+    return pod.store.file(sha256) is not None if isinstance(pod, Pod) else pod.has_content(sha256)
 
 # %% ../../nbs/server/memri.ipynb #4f7b088e
 NO_FILE = 'Failed to read data from target file, No such file or directory (os error 2)'
 
 def get_file(pod:Pod, sha256:str)->Iterator[bytes]:
     "The content in parts; what can go wrong goes wrong at once, unless the file is damaged"
-    if len(sha256) != 64 or not HEX.issuperset(sha256): raise PodError(500, NO_FILE)
+    if len(sha256) != 64 or not HEX.issuperset(sha256) or not has_file(pod, sha256): raise PodError(500, NO_FILE)
     try: parts = pod.open_file({'sha256': sha256})
     except NotFound: raise PodError(500, NO_FILE) from None
     named = [(i.get('key'), i.get('nonce')) for i in pod.search({'sha256==': sha256})]

@@ -169,6 +169,7 @@ def document()->dict:
     paths = {'/v5/health': about('Whether it runs', 'application/json', obj(
                  ('status', 'version', 'wires'), status=TEXT, version=TEXT, wires=listed(TEXT))),
              '/v5/metrics': about('Counts, for Prometheus', 'text/plain', TEXT),
+             '/v5/openapi.json': about('This', 'application/json', dict(type='object')),
              '/v5/{owner}/upload_file/{sha256}': upload()}
     for table, owners in ((DESCRIBED, False), (FOR_OWNERS, True)):
         for name, record in table.items(): paths[f'/v5/{{owner}}/{name}'] = operation(name, *record, owners)

@@ -7,9 +7,12 @@ __all__ = ['BUCKETS', 'called', 'Metrics', 'Log', 'stamp']
 
 # %% ../../nbs/server/watch.ipynb #4dfcfe1b
 import json, sys, threading, time
+from bisect import bisect_left
 from collections import deque
-from typing import Any, Callable
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from itertools import accumulate
+from typing import Any, Callable, Iterator
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 # %% ../../nbs/server/watch.ipynb #03706fbd
@@ -27,25 +30,34 @@ def called(
 BUCKETS = (.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30) # seconds
 
 class Metrics:
-    "Counts of one server, in a registry of its own"
+    "Counts of one server, in a registry of its own. `note` is for one thread"
     type:str = CONTENT_TYPE_LATEST
     def __init__(self):
-        self.registry, self.series = CollectorRegistry(), {}
-        of = dict(registry=self.registry)
-        self.requests = Counter('pymemri_requests', 'Requests answered', ['operation', 'status'], **of)
-        self.seconds = Histogram('pymemri_request_seconds', 'Until the answer was given', ['operation'],
-                                 buckets=BUCKETS, **of)
-        self.under_way = Gauge('pymemri_requests_under_way', 'Requests that wait for their answer', **of)
-        self.refused = Counter('pymemri_plugin_refusals', 'Requests of plugins beyond their rights', **of)
+        self.registry, self.tallies = CollectorRegistry(), dict[tuple[str, int], list]()
+        self.under_way = 0 # requests that wait for their answer
+        self.refused = Counter('pymemri_plugin_refusals', 'Requests of plugins beyond their rights',
+                               registry=self.registry)
+        self.gauge('requests_under_way', 'Requests that wait for their answer', lambda: self.under_way)
         ProcessCollector(registry=self.registry)
+        self.registry.register(self)
     def note(self, op:str, status:int, seconds:float):
         "Count a request"
-        try: count, time = self.series[op, status]
-        except KeyError:
-            found = self.requests.labels(op or 'none', status), self.seconds.labels(op or 'none')
-            count, time = self.series[op, status] = found
-        count.inc()
-        time.observe(seconds)
+        tally = self.tallies.get((op, status))
+        if tally is None: tally = self.tallies[op, status] = [0] * (len(BUCKETS) + 1) + [0.]
+        tally[bisect_left(BUCKETS, seconds)] += 1
+        tally[-1] += seconds
+    def collect(self)->Iterator[Metric]:
+        "The requests, as `prometheus_client` asks for them"
+        requests = CounterMetricFamily('pymemri_requests', 'Requests answered', labels=['operation', 'status'])
+        times = HistogramMetricFamily('pymemri_request_seconds', 'Until the answer was given', labels=['operation'])
+        each:dict[str, list] = {}
+        for (op, status), tally in self.tallies.copy().items():
+            requests.add_metric([op or 'none', str(status)], sum(tally[:-1]))
+            each[op] = [a + b for a, b in zip(each[op], tally)] if op in each else tally
+        for op, tally in each.items():
+            counts = zip([*map(str, map(float, BUCKETS)), '+Inf'], accumulate(tally[:-1]))
+            times.add_metric([op or 'none'], list(counts), tally[-1])
+        yield from (requests, times)
     def gauge(self, name:str, what:str, read:Callable[[], float]):
         "Show a number that somebody else knows"
         Gauge(f'pymemri_{name}', what, registry=self.registry).set_function(read)
@@ -62,20 +74,23 @@ class Log:
         clock:Callable[[], float]=time.time,   # Seconds since 1970
     ):
         self.write, self.clock, self.notes, self.lock = write, clock, deque(), threading.Lock()
-    def note(self, method:str, path:str, status:int, seconds:float):
-        "Remember a request; `path` comes from `called`"
-        self.notes.append((self.clock(), method, path, status, seconds))
+    def note(self, method:str, wire:str, owner:str, op:str, status:int, seconds:float):
+        "Remember a request; `wire`, `owner` and `op` are what `called` takes"
+        self.notes.append((self.clock(), (method, wire, owner, op), status, seconds))
     def say(self, event:str, **what):
         "Write a line about something else, now"
         self.flush()
         self.put([json.dumps(dict(time=stamp(self.clock()), event=event, **what), ensure_ascii=False)])
     def flush(self):
         "Write what was noted"
-        lines = []
-        while self.notes:
-            at, method, path, status, seconds = self.notes.popleft()
-            lines.append(f'{{"time":"{stamp(at)}","method":{json.dumps(method)},"path":{json.dumps(path)},'
-                         f'"status":{status},"ms":{seconds * 1000:.2f}}}')
+        lines, known, second, at, notes = [], {}, None, '', self.notes
+        while notes:
+            moment, what, status, seconds = notes.popleft()
+            if (whole := int(moment)) != second: second, at = whole, stamp(whole)[:-4]
+            if (said := known.get(what)) is None:
+                said = known[what] = f'"method":{json.dumps(what[0])},"path":{json.dumps(called(*what[1:]))}'
+            lines.append('{"time":"%s%03dZ",%s,"status":%d,"ms":%.2f}' % (
+                at, (moment - whole) * 1000, said, status, seconds * 1000))
         if lines: self.put(lines)
     def put(self, lines:list[str]):
         "Write whole lines"

@@ -45,7 +45,8 @@ def test_the_first_request_fixes_the_key_even_if_it_reads(pod):
 
 
 @pytest.mark.parametrize('op, payload, tail', [(op, p, True) for op, p in (
-    ('search', {}), ('get_item', 'x'), ('create_item', {'type': 'T'}), ('update_item', {'id': 'x'}), ('delete_item', 'x'), ('bulk', {}),
+    ('search', {}), ('get_item', 'x'), ('create_item', {'type': 'T'}), ('update_item', {'id': 'x'}),
+    ('delete_item', 'x'), ('bulk', {}),
     ('get_edges', {'item': 'x', 'direction': 'Outgoing', 'expandItems': True}))] + [(op, p, False) for op, p in (
     ('create_edge', {'_source': 'x', '_target': 'x', '_name': 'x'}), ('get_file', {'sha256': 'x'}),
     ('send_email', {'to': '', 'subject': '', 'body': ''}))])

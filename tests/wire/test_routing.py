@@ -135,13 +135,14 @@ def test_keys_of_objects_are_sorted_by_their_bytes(pod):
     edge = {'_source': 'thing-1', '_target': 'thing-2', '_name': 'to'}
     own = pod.ok('create_edge', edge)
     query = {'id': 'thing-1', '[[edges]]': {}, '~[[edges]]': {}}
-    for op, payload in (('get_item', 'thing-1'), ('get_item', own), ('search', query), ('search', {}), ('bulk', {'search': [query]}),
+    for op, payload in (('get_item', 'thing-1'), ('get_item', own), ('search', query), ('search', {}),
+                        ('bulk', {'search': [query]}),
                         ('get_edges', {'item': 'thing-1', 'direction': 'Outgoing', 'expandItems': True})):
         for wire in ('v3', 'v4'):
             reply = pod.post(op, payload, wire=wire)
             assert reply.text == json.dumps(reply.json, sort_keys=True, ensure_ascii=False, separators=(',', ':'))
-    assert list(pod.find(**query)[0]) == ['1a', 'Zed', '[[edges]]', '_m', 'dateCreated', 'dateModified', 'dateServerModified', 'deleted',
-        'id', 'type', 'zed', '~[[edges]]', '~z', 'é']
+    assert list(pod.find(**query)[0]) == ['1a', 'Zed', '[[edges]]', '_m', 'dateCreated', 'dateModified',
+        'dateServerModified', 'deleted', 'id', 'type', 'zed', '~[[edges]]', '~z', 'é']
     big = [{'type': 'Big', 'zed': 'x' * 1000, 'Zed': 'y'} for _ in range(1500)]
     pod.ok('bulk', {'createItems': big})
     reply = pod.post('search', {'type': 'Big'})

@@ -167,9 +167,11 @@ def test_other_updates_of_a_definition(pod):
     pod.make(hull='x', sha256='y')
 
 
-ODD = ['', ' ', 'a b', 'a ', ' a', 'a.b', 'a"b', "a'b", "a''b", '$', '$.a', '[0]', 'a[1]', '#', '*', '?', '-', 'a-b', '1', '01', '1a',
-    'é', '日本', '😀', '\\', '\n', 'a\n', '\x02', '%', '_', '_x', '_type', '_text', '_memri', '_limit==', '_name', 'a==', 'a>=', 'a!=', 'a<',
-    'a in', 'dateServerModified>', 'dateServerModified<=', 'dateServerModified==', 'deleted!=', 'id==', 'type==', '==', '=', '>=',
+ODD = ['', ' ', 'a b', 'a ', ' a', 'a.b', 'a"b', "a'b", "a''b", '$', '$.a', '[0]', 'a[1]', '#', '*', '?', '-', 'a-b',
+    '1', '01', '1a', 'é', '日本', '😀', '\\', '\n', 'a\n', '\x02', '%', '_', '_x', '_type', '_text', '_memri',
+    '_limit==', '_name', 'a==', 'a>=', 'a!=', 'a<',
+    'a in', 'dateServerModified>', 'dateServerModified<=', 'dateServerModified==',
+    'deleted!=', 'id==', 'type==', '==', '=', '>=',
     'friend.name', '[friend]', 'null', 'true', 'x' * 65, 'y' * 1000]
 
 @pytest.mark.parametrize('name', ODD)
@@ -194,8 +196,8 @@ def test_any_text_is_a_name(pod, name):
 
 
 def test_odd_names_in_one_bulk(pod):
-    assert pod.ok('bulk', {'createItems': [schema('a b'), schema('_c', 'Integer'), {'type': 'Thing', 'id': 'thing-1', 'a b': 'x', '_c': 3}],
-                           'search': [{'_c': 3}]})['search'][0][0]['a b'] == 'x'
+    assert pod.ok('bulk', {'createItems': [schema('a b'), schema('_c', 'Integer'),
+        {'type': 'Thing', 'id': 'thing-1', 'a b': 'x', '_c': 3}], 'search': [{'_c': 3}]})['search'][0][0]['a b'] == 'x'
     pod.refused('bulk', {'createItems': [schema('d e'), {'type': 'Thing', 'd e': 3}]}, 400, 'to Text (d e)')
     pod.refused('create_item', {'type': 'Thing', 'd e': 'x'}, 400, 'Property d e not defined')
 
