@@ -63,8 +63,8 @@ def plugin_environment(
     address:str, # Where the Pod is
 )->dict[str, str]:
     "The five variables that a plugin gets"
-    return {'POD_FULL_ADDRESS': address, 'POD_TARGET_ITEM': compact(dict(sorted(target.items()))), 'POD_PLUGINRUN_ID': run,
-            'POD_OWNER': owner, 'POD_AUTH_JSON': compact(auth)}
+    return {'POD_FULL_ADDRESS': address, 'POD_TARGET_ITEM': compact(dict(sorted(target.items()))),
+            'POD_PLUGINRUN_ID': run, 'POD_OWNER': owner, 'POD_AUTH_JSON': compact(auth)}
 
 # %% ../../nbs/engine/runner.ipynb #b8ebc731
 def process_environment(
