@@ -11,7 +11,7 @@ import msgspec
 from fastcore.basics import patch
 from ..core import Conflict, Forbidden, Invalid, NotFound
 from ..crypto import Source
-from .auth import Grant
+from .auth import STARTING, Grant
 from .files import check_sha256
 from .pod import Pod, check_id, check_object, edge_fields
 from .query import Found, FoundEdge, View, decode
@@ -102,7 +102,7 @@ def create_checked(self:Guard, items:list[dict])->list[str]:
 def check_new(self:Guard, item:Any):
     "`Forbidden` if such an item may not be created"
     if not isinstance(item, dict) or not isinstance(type := item.get('type'), str): return # it will be found invalid
-    if type == 'PluginRun': raise Forbidden('a plugin can not start plugins')
+    if type in STARTING: raise Forbidden('a plugin can not start plugins')
     said = self.may.properties('create', type)
     if said is None: raise lacks('create', type)
     for name, v in item.items():

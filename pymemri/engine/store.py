@@ -557,6 +557,37 @@ def set(self:Store, name:str, value:bool):
     if not isinstance(value, bool): raise Invalid(f'the setting {name} is true or false, not {str(value)[:60]!r}')
     self.main.execute('insert or replace into meta values (?, ?)', (f'setting.{name}', value))
 
+# %% ../../nbs/engine/store.ipynb #d4ea9ec0
+@patch
+def notes(self:Store, start:str)->dict:
+    "The notes whose names begin with `start`, by the rest of their names"
+    with self.read() as db:
+        found = db.execute("select name, value from meta where name glob 'note.*' and substr(name, 6, ?)=?",
+                           (len(start), start)).fetchall()
+    return {n[5 + len(start):]: msgspec.json.decode(v) for n, v in found}
+
+@patch
+def note(self:Store, name:str, value:object):
+    "Keep a note, or forget it if `value` is None; inside a write"
+    if value is None: self.main.execute('delete from meta where name=?', (f'note.{name}',))
+    else: self.main.execute('insert or replace into meta values (?, ?)',
+                            (f'note.{name}', msgspec.json.encode(value).decode()))
+
+@patch
+def arrived(
+    self:Store,
+    type:str,   # Of items
+    row:int=0,  # The last row that was there before
+    date:int=0, # A date that items which came later can't have: ms since 1970
+)->tuple[int, int]: # The last row now, and a date for the next time
+    "How far items of a type have come; the row is the same if there is no new one"
+    with self.read() as db:
+        last = db.execute('select coalesce(max(n), 0) from items').fetchone()[0]
+        n, seen = db.execute('select max(n), max(dateServerModified) from items where type=? and dateServerModified>=?',
+                             (self.types.get(type), date)).fetchone()
+    row = min(row, last) # rows at the end may have been purged; their numbers are given again
+    return (row, date) if n is None else (max(n, row), seen)
+
 # %% ../../nbs/engine/store.ipynb #abeb247e
 HAS_SHA = "lower(json_extract(doc, '$.sha256'))=?"
 

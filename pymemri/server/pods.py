@@ -44,8 +44,8 @@ def unlock(
 # %% ../../nbs/server/pods.ipynb #f0472672
 class Held:
     "An open Pod, and who uses it"
-    def __init__(self, pod:Pod, name:bytes):
-        self.pod, self.name, self.users, self.last = pod, name, 1, time.monotonic()
+    def __init__(self, pod:Pod, name:bytes, key:str=''):
+        self.pod, self.name, self.key, self.users, self.last = pod, name, key, 1, time.monotonic()
         self.lock, self.jobs, self.busy, self.stale = threading.Lock(), deque(), False, False
     def __repr__(self): return f'Held({self.pod!r}, {self.users} users)'
 
@@ -60,10 +60,12 @@ class Pods:
         wait:float=30.0,             # Seconds to wait for another program that writes
         clock:Callable[[], int]=now_ms, # Milliseconds since 1970
         threads:int=16,              # That read and write
+        opened:Callable[[Pod], Any]=lambda pod: None, # Gets each Pod when it is opened
     ):
         self.home, self.keep, self.most, self.how = home, keep, most, dict(home=home, wait=wait, clock=clock)
         self.salt, self.held, self.lock = secrets.token_bytes(32), OrderedDict[bytes, Held](), threading.Lock()
         self.opening:dict[bytes, threading.Lock] = {}
+        self.opened = opened
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix='pod')
         self.commits = self.written = 0 # transactions, and jobs in them
     def name(self, owner:str, key:str)->bytes:
@@ -88,12 +90,18 @@ def open(self:Pods, owner:str, key:str)->Held:
     with gate: # two requests at once open it once
         try:
             if (held := self.take(name)) is not None: return held
-            held = Held(unlock(owner, key, **self.how), name)
+            held = Held(unlock(owner, key, **self.how), name, key)
+            self.opened(held.pod)
             with self.lock: self.held[name] = held
         finally:
             with self.lock: self.opening.pop(name, None)
     self.close_idle(self.keep)
     return held
+
+@patch
+def keep_open(self:Pods, held:Held):
+    "Take a Pod that is open already once more, to be given back with `release`"
+    with self.lock: held.users += 1
 
 @patch
 def release(self:Pods, held:Held):
