@@ -322,6 +322,22 @@ def test_an_embedded_pod_is_a_server_only_as_long_as_it_has_to(tmp_path):
         assert plugin(client, 'Plain').status == 'done'  # and another one
 
 
+def test_what_the_program_can_import_its_plugins_can_too(tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHONPATH', str(root))
+    (tmp_path / 'beside').mkdir()
+    (tmp_path / 'beside' / 'nearby.py').write_text(PLUGINS)
+    script = tmp_path / 'beside' / 'script.py'
+    script.write_text(f"""
+from pymemri.pod.client import PodClient
+from pymemri.data.schema import PluginRun
+with PodClient(owner_key={OWNER!r}, database_key={KEY!r}, home={str(tmp_path / 'home')!r}) as client:
+    client.create(run := PluginRun(pluginModule='nearby', pluginName='Plain'))
+    print(client.wait_for_run(run, 60).status)
+""")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd='/', timeout=90)
+    assert done.stdout == 'done\n', done.stderr
+
+
 HOST = '''
 import sys, time
 from pymemri.pod.client import PodClient

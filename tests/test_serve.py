@@ -8,6 +8,7 @@ import pytest
 
 from pymemri.cli import make_parser
 from pymemri.core import Conflict, Invalid
+from pymemri.engine.runner import Limits
 from pymemri.server.serve import Served
 from pymemri.server.settings import OPTIONS, POD_VERSION, Settings, read_settings
 
@@ -125,6 +126,8 @@ SAMPLES = [  # option, what is written, what it means
     ('tls-priv-key', 'a.key', 'a.key'), ('insecure-non-tls', '127.0.0.1', '127.0.0.1'), ('plugins-callback-address',
     'https://example.org:1', 'https://example.org:1'), ('plugins-public-domain', 'example.org', 'example.org'),
     ('plugins-docker-network', 'pod_net', 'pod_net'), ('insecure-plugin-script', 'a/b:c=/x=y', {'a/b:c': '/x=y'}),
+    ('plugins-runner', 'docker', 'docker'), ('plugins-limits', 'cpu=5', Limits(cpu=5)), ('plugins-pass-on', 'A,B', ('A', 'B')),
+    ('plugins-python', 'mail=/a/python', {'mail': '/a/python'}), ('plugins-python', '/a/python', {'': '/a/python'}),
     ('email-smtp-relay', 'example.org', 'example.org'), ('email-smtp-port', '2525', 2525),
     ('email-smtp-user', 'a@example.org', 'a@example.org'), ('email-smtp-password', 'a=b,c', 'a=b,c'),
     *((name, text, value) for name in ('non-tls', 'shared-server', 'use-kubernetes')

@@ -63,7 +63,7 @@ def plugin_environment(
     address:str, # Where the Pod is
 )->dict[str, str]:
     "The five variables that a plugin gets"
-    return {'POD_FULL_ADDRESS': address, 'POD_TARGET_ITEM': compact(target), 'POD_PLUGINRUN_ID': run,
+    return {'POD_FULL_ADDRESS': address, 'POD_TARGET_ITEM': compact(dict(sorted(target.items()))), 'POD_PLUGINRUN_ID': run,
             'POD_OWNER': owner, 'POD_AUTH_JSON': compact(auth)}
 
 # %% ../../nbs/engine/runner.ipynb #b8ebc731
@@ -72,13 +72,13 @@ def process_environment(
     folder:str,            # Where it works
     more:Iterable[str]=(), # Names of variables that are passed on
     env:Mapping[str, str]|None=None, # The environment of the Pod; `os.environ` if missing
+    paths:Iterable[str]=(),  # Where its Python finds modules, besides those of PYTHONPATH
 )->dict[str, str]:
     "All that a plugin finds in its environment"
     env = os.environ if env is None else env
     passed = {n: env[n] for n in more if n in env}
-    if 'PYTHONPATH' in passed: # its folder is another
-        parts = filter(None, passed['PYTHONPATH'].split(os.pathsep))
-        passed['PYTHONPATH'] = os.pathsep.join(map(os.path.abspath, parts))
+    parts = dict.fromkeys([*filter(None, passed.get('PYTHONPATH', '').split(os.pathsep)), *paths])
+    if parts: passed['PYTHONPATH'] = os.pathsep.join(map(os.path.abspath, parts)) # its folder is another
     return {'PATH': env.get('PATH', os.defpath), 'LANG': env.get('LANG', 'C.UTF-8'), **passed, 'HOME': folder, **five}
 
 # %% ../../nbs/engine/runner.ipynb #aae4c951
@@ -191,8 +191,9 @@ def start(self:Process):
     read, write = os.pipe()
     script = find_spec('pymemri.engine.supervisor').origin
     try:
-        self.child = subprocess.Popen([sys.executable, '-I', '-S', script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      stderr=write, env={'PATH': os.defpath}, start_new_session=True, cwd='/')
+        self.child = subprocess.Popen(
+            [sys.executable, '-I', '-S', script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=write,
+            env={'PATH': os.defpath}, start_new_session=True, cwd='/')
     except OSError:
         os.close(read)
         raise
@@ -333,15 +334,14 @@ def call(self:Container, f:Callable, *args, **kwargs)->Any:
 def start(self:Container):
     "Pull the image and begin. `Unavailable` if the engine does not answer, or refuses"
     self.docker = self.engine()
-    repository, _, tag = self.image.rpartition(':')
-    if not repository or '/' in tag: repository, tag = self.image, 'latest'
-    try: self.call(self.docker.images.pull, repository, tag=tag)
+    try: self.call(self.docker.images.pull, self.image)
     except Unavailable as e:
         try: self.call(self.docker.images.get, self.image)
         except Unavailable: raise e from None
     self.box = self.call(self.docker.containers.run, **self.options)
     self.options = {}
 
+# %% ../../nbs/engine/runner.ipynb #58df8988
 @patch
 def ended(self:Container, wait:float)->End|None:
     "Its end, if it comes within `wait` seconds"
@@ -437,6 +437,7 @@ class KubernetesJob:
         self.image, self.limits, self.clients, self.looked, self.batch = image, limits, clients, 0.0, None
     def __repr__(self): return f'KubernetesJob({self.image!r})'
 
+# %% ../../nbs/engine/runner.ipynb #3872ee9c
 @patch
 def call(self:KubernetesJob, f:Callable, *args, **kwargs)->Any:
     "Ask the cluster"
@@ -464,6 +465,7 @@ def ended(self:KubernetesJob, wait:float)->End|None:
     if state.succeeded: return End(0)
     return End(self.code() or 1) if state.failed else None
 
+# %% ../../nbs/engine/runner.ipynb #27e0d5c2
 @patch
 def pods(self:KubernetesJob)->list:
     "The pods of the job; there is one, as a rule"

@@ -374,7 +374,7 @@ def simulate_run_plugin_from_frontend(
         print(f'Created pluginrun with id {run.id} on {client.api.road}')
         write_run_info(run.pluginModule.split('.')[0], run.id)
         print('*Check the pod log/console for debug output.*', flush=True)
-        if client.api.road.local and run.containerImage != 'none': client.wait_for_run(run) # the Pod is in this process
+        if client.api.road.local and run.containerImage != 'none': client.wait_for_run(run)
     return run
 
 # %% ../../nbs/plugin/run.ipynb #a6c8174d

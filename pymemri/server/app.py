@@ -6,9 +6,9 @@
 __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'TAR', 'CODES', 'MAX_JSON', 'MAX_FILE', 'LARGE', 'SWALLOWED', 'GONE', 'PIECE',
            'WAITING', 'WIRES', 'HEADERS', 'PREFLIGHT', 'OPS', 'OPERATIONS', 'SPECIAL', 'WHOLE', 'BODY', 'NO_AUTH',
            'NO_PATH', 'MADE', 'PACK_FROM', 'Ask', 'Answer', 'missed', 'code_of', 'told', 'told_as_memri', 'read_all',
-           'unzip', 'Pipe', 'App', 'preflight', 'closing', 'swallow', 'Operation', 'bare', 'plain', 'get_item',
-           'spelled', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'not_allowed', 'check_declared', 'decoded',
-           'as_json', 'pack', 'sized', 'members', 'archive']
+           'unzip', 'Pipe', 'App', 'preflight', 'check_length', 'closing', 'swallow', 'Operation', 'bare', 'plain',
+           'get_item', 'spelled', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'not_allowed', 'check_declared',
+           'decoded', 'as_json', 'pack', 'sized', 'members', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
 import asyncio, base64, hashlib, queue, tarfile, tempfile, time, traceback, zlib
@@ -26,9 +26,9 @@ from ..engine.guard import Guard, guarded
 from ..engine.pod import Pod
 from ..engine.runner import Hold, conclude, recover
 from ..engine.triggers import TRIGGER, fire
-from pymemri.server.memri import (
-    READS, Auth, ClientAuth, Memri, check_key, failure, get_file, operations, path_auth, read_auth, read_body,
-    upload_file)
+from .memri import (
+    HEX, READS, Auth, ClientAuth, Memri, check_key, failure, get_file, in_order, operations, path_auth, read_auth,
+    read_body, upload_file)
 from .mail import send
 from .openapi import OPENAPI
 from .plugins import Starter, is_new
@@ -97,9 +97,9 @@ def told(e:PodError, code:str='')->Answer:
     if e.status == 401: headers.append((b'www-authenticate', b'Pod'))
     return Answer(msgspec.json.encode(dict(error=dict(code=code, message=e.message))), e.status, headers)
 
-def told_as_memri(e:PodError)->Answer:
+def told_as_memri(e:PodError, op:str='', first:bool=False)->Answer:
     "An error as `/v4` answers it"
-    status, text = failure(e)
+    status, text = failure(e, op, first)
     return Answer(text.encode('utf-8', 'replace'), status, [*TEXT, CORS])
 
 # %% ../../nbs/server/app.ipynb #fa81b18e
@@ -258,7 +258,7 @@ async def answer(self:App, ask:Ask)->Answer:
         self.fault(ask, e)
         error = PodError(500, 'the server made a mistake, which is in its log; nothing of this request was stored')
     error.message = error.message.replace(self.home, '…') # where the server keeps things is nobody's business
-    return told(error) if ask.wire == 'v5' else told_as_memri(error)
+    return told(error) if ask.wire == 'v5' else told_as_memri(error, ask.op, not self.pods.has_met(ask.owner))
 
 @patch
 def fault(self:App, ask:Ask, e:Exception):
@@ -287,7 +287,12 @@ def route(self:App, ask:Ask)->Answer|Awaitable[Answer]:
         ask.op = 'version'
         return Answer(POD_VERSION.encode(), 200, [*TEXT, CORS])
     if method == 'POST' and parts[0] in self.wires and len(parts) >= 3 and all(parts): return self.memri(ask)
-    return missed()
+    return self.missed()
+
+@patch
+def missed(self:App)->Answer:
+    "The answer to what leads nowhere; a shared server says nothing"
+    return missed(b'') if self.settings.shared_server else missed()
 
 @patch
 def only_create(self:App, ask:Ask)->Answer|Awaitable[Answer]:
@@ -295,7 +300,7 @@ def only_create(self:App, ask:Ask)->Answer|Awaitable[Answer]:
     if ask.parts == ['version'] and ask.method == 'GET': return Answer(POD_VERSION.encode(), 200, [*TEXT, CORS])
     wanted = ask.method == 'POST' and len(ask.parts) == 3 and all(ask.parts) and ask.parts[2] == 'create_item'
     if wanted and ask.parts[0] in self.wires: return (self.ours if ask.parts[0] == 'v5' else self.memri)(ask)
-    return missed(b'')
+    return self.missed()
 
 # %% ../../nbs/server/app.ipynb #98f22d1d
 @patch
@@ -308,12 +313,18 @@ def check_owner(self:App, owner:str):
     self.log.say('unexpected owner', hash=digest) # for the operator, who may want to allow it
     raise Forbidden('Unexpected owner')
 
+def check_length(key:str):
+    "Memri's Pod opens boxes with keys of 32 bytes, or of none. Text that is no hex is a passphrase, unknown there"
+    if len(key) % 2 == 0 and len(key) not in (0, 64) and HEX.issuperset(key):
+        raise Invalid(f'Key has incorrect length: {len(key) // 2}')
+
 @patch
 def grant_of(self:App, ask:Ask, auth:Auth)->Grant:
     "What the sender of a request may do with which key"
     try:
         if isinstance(auth, ClientAuth): grant = Grant(auth.databaseKey)
         else: grant = self.boxes.open(ask.owner, msgspec.structs.asdict(auth.data))
+        if ask.wire != 'v5' and not isinstance(auth, ClientAuth): check_length(grant.key)
         self.check_owner(ask.owner)
     except PodError as e:
         if ask.wire != 'v5' or e.status == 403: raise
@@ -338,7 +349,8 @@ async def memri(self:App, ask:Ask)->Answer:
     wire, owner, op, *rest = ask.parts
     known = len(rest) == 2 if op in ('upload_file', 'upload_file_b') else not rest and op in OPS[wire]
     large = op in ('upload_file', 'upload_file_b', 'get_file')
-    if not known or ask.length is None or ask.length > (MAX_FILE if large else MAX_JSON): return closing(missed(), ask)
+    most = MAX_FILE if large else MAX_JSON
+    if not known or ask.length is None or ask.length > most: return closing(self.missed(), ask)
     ask.wire, ask.owner, ask.op = wire, owner, op
     if rest: return await self.memri_upload(ask, *rest)
     data = await read_all(ask)
@@ -346,8 +358,8 @@ async def memri(self:App, ask:Ask)->Answer:
     if isinstance(auth, ClientAuth): check_key(auth.databaseKey)
     held, pod, grant = await self.enter(ask, auth)
     try:
-        if op == 'get_item': return Answer(get_item(pod, payload))
-        return await self.memri_call(ask, held, Memri(pod, wire, self.starter), payload, grant)
+        if op == 'get_item': return Answer(in_order(get_item(pod, payload)))
+        return await self.memri_call(ask, held, Memri(pod, wire, self.starter, grant.key), payload, grant)
     finally: self.pods.release(held)
 
 def closing(answer:Answer, ask:Ask)->Answer:

@@ -80,6 +80,7 @@ class Starter:
         log:Callable[[str], Any]|None=None, # Gets a line when a plugin has ended
     ):
         self.settings, self.log, self.runs = settings, log, Runs(self.note)
+        self.paths:list[str] = [] # where plugins that are processes find modules, besides those of PYTHONPATH
     def note(self, run:str, how:str):
         "Log how a plugin did"
         if self.log: self.log(f'plugin of run {run} {how}')
@@ -101,9 +102,10 @@ class Starter:
 def process(self:Starter, run:dict, five:dict[str, str])->Process:
     "A job for a run that names a module"
     python, passed = python_of(self.settings, run['pluginModule']), self.settings.plugins_pass_on
-    if python != sys.executable: passed = [n for n in passed if n != 'PYTHONPATH']
+    mine = python == sys.executable
+    if not mine: passed = [n for n in passed if n != 'PYTHONPATH']
     folder = work_folder(data_home(self.settings))
-    env = process_environment(five, str(folder), passed)
+    env = process_environment(five, str(folder), passed, paths=self.paths if mine else ())
     return Process([python, '-u', '-c', RUN_PLUGIN], env, folder, self.settings.plugins_limits)
 
 @patch

@@ -65,13 +65,17 @@ class Pods:
         self.home, self.keep, self.most, self.how = home, keep, most, dict(home=home, wait=wait, clock=clock)
         self.salt, self.held, self.lock = secrets.token_bytes(32), OrderedDict[bytes, Held](), threading.Lock()
         self.opening:dict[bytes, threading.Lock] = {}
+        self.met:set[bytes] = set() # owners whose Pods were open here, in short
         self.opened = opened
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix='pod')
         self.commits = self.written = 0 # transactions, and jobs in them
     def name(self, owner:str, key:str)->bytes:
         "What the Pod is known by here"
-        said = f'{len(owner)} {owner}{key}'.encode('utf-8', 'surrogatepass')
+        said = b'%d %b%b' % (len(owner), owner.encode('utf-8', 'surrogatepass'), key.encode('utf-8', 'surrogatepass'))
         return hashlib.blake2b(said, key=self.salt, digest_size=16).digest()
+    def has_met(self, owner:str)->bool:
+        "Whether the Pod of `owner` was open here before"
+        return self.name(owner, '')[:8] in self.met
     def take(self, name:bytes)->Held|None:
         "The Pod if it is open, to be given back with `release`"
         with self.lock:
@@ -92,7 +96,9 @@ def open(self:Pods, owner:str, key:str)->Held:
             if (held := self.take(name)) is not None: return held
             held = Held(unlock(owner, key, **self.how), name, key)
             self.opened(held.pod)
-            with self.lock: self.held[name] = held
+            with self.lock:
+                self.held[name] = held
+                self.met.add(self.name(owner, '')[:8])
         finally:
             with self.lock: self.opening.pop(name, None)
     self.close_idle(self.keep)
