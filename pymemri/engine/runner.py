@@ -63,8 +63,8 @@ def plugin_environment(
     address:str, # Where the Pod is
 )->dict[str, str]:
     "The five variables that a plugin gets"
-    return {'POD_FULL_ADDRESS': address, 'POD_TARGET_ITEM': compact(dict(sorted(target.items()))), 'POD_PLUGINRUN_ID': run,
-            'POD_OWNER': owner, 'POD_AUTH_JSON': compact(auth)}
+    return {'POD_FULL_ADDRESS': address, 'POD_TARGET_ITEM': compact(dict(sorted(target.items()))),
+            'POD_PLUGINRUN_ID': run, 'POD_OWNER': owner, 'POD_AUTH_JSON': compact(auth)}
 
 # %% ../../nbs/engine/runner.ipynb #b8ebc731
 def process_environment(
@@ -525,6 +525,7 @@ def define(
         return name not in types.get(r['itemType'], {}) and kinds.get(name, r['valueType']) == r['valueType']
     if new := [r for r in records if lacks(r)]: pod.create(new)
 
+# %% ../../nbs/engine/runner.ipynb #c5b76401
 def keep_output(
     pod:Pod,
     run:str,  # Id of the PluginRun
@@ -613,6 +614,7 @@ class Followed:
     saved: int = 0              # Bytes of output when it was kept
     thread: threading.Thread|None = None
 
+# %% ../../nbs/engine/runner.ipynb #ce16ac1c
 class Runs:
     "The plugins that this process runs"
     def __init__(
@@ -636,7 +638,7 @@ class Runs:
         one.thread = threading.Thread(target=self.follow, args=(one,), name=f'plugin {run}', daemon=True)
         one.thread.start()
 
-# %% ../../nbs/engine/runner.ipynb #ce16ac1c
+# %% ../../nbs/engine/runner.ipynb #21f86073
 LOOK, KEEP, GRACE = .5, 5.0, .5 # seconds between looks at the status, between keepings of output, for a farewell
 
 @patch
@@ -665,6 +667,7 @@ def unwanted(self:Runs, one:Followed)->bool:
     found = one.hold.pod.get_item(one.run)
     return not found or found[0].get('status') == 'aborted'
 
+# %% ../../nbs/engine/runner.ipynb #c043ef72
 @patch
 def keep(self:Runs, one:Followed):
     "Keep the output so far, if there is more than before"
@@ -696,6 +699,7 @@ def finish(self:Runs, one:Followed, end:End|None):
             last = not self.jobs
     if last and self.idle: self.idle()
 
+# %% ../../nbs/engine/runner.ipynb #35a6d84a
 @patch
 def close(self:Runs, wait:float=10.0):
     "End what is under way, and mark it as aborted; takes about a second"

@@ -65,8 +65,8 @@ class Pods:
         self.home, self.keep, self.most, self.how = home, keep, most, dict(home=home, wait=wait, clock=clock)
         self.salt, self.held, self.lock = secrets.token_bytes(32), OrderedDict[bytes, Held](), threading.Lock()
         self.opening:dict[bytes, threading.Lock] = {}
-        self.met:set[bytes] = set() # owners whose Pods were open here, in short
         self.opened = opened
+        self.met:set[bytes] = set() # owners whose Pods were open here, in short
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix='pod')
         self.commits = self.written = 0 # transactions, and jobs in them
     def name(self, owner:str, key:str)->bytes:

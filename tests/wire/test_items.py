@@ -117,7 +117,8 @@ def test_values_come_back_as_they_were(pod, kind, v):
         ('DateTime', -2.5, -3), ('DateTime', 0.49, 0), ('DateTime', 1e3, 1000),
         ('DateTime', -0.4, 0), ('DateTime', .5, 1), ('DateTime', -.5, -1),
     ('DateTime', 0.49999999999999994, 0),
-    ('DateTime', 4503599627370497.5, 4503599627370498), ('DateTime', 1600000000000.5, 1600000000001), ('DateTime', 1e15, 10**15)])
+    ('DateTime', 4503599627370497.5, 4503599627370498), ('DateTime', 1600000000000.5, 1600000000001),
+    ('DateTime', 1e15, 10**15)])
 def test_values_that_change_a_little(pod, kind, v, stored):
     pod.define(prop=kind)
     pod.make(id='thing-1', prop=v)
