@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VIA', 'ARGUMENT_TYPES', 'MISSING', 'PluginError', 'PluginAborted', 'secrets_of', 'without_secrets', 'reason',
            'tell_run', 'status_of', 'set_status', 'load_edges', 'run_account', 'Argument', 'read_hint', 'arguments_of',
-           'read_config', 'PluginBase', 'ExamplePlugin']
+           'read_config', 'PluginBase', 'in_notebook', 'ExamplePlugin']
 
 # %% ../../nbs/plugin/pluginbase.ipynb #c3554bde
 import inspect, sys, types, typing, warnings
@@ -231,12 +231,17 @@ def set_progress(self:PluginBase, progress:float):
         self._told = float(progress)
     self._show(progress)
 
+def in_notebook()->bool:
+    "Whether this program is the kernel of a notebook"
+    shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
+    return getattr(shell, 'kernel', None) is not None
+
 @patch
 def _show(self:PluginBase, progress:float):
     "Move the bar, if somebody can see it"
     if self._bar is None:
         from tqdm.auto import tqdm
-        seen = sys.stderr.isatty() or 'ipykernel' in sys.modules
+        seen = sys.stderr.isatty() or in_notebook()
         self._bar = tqdm(desc=type(self).__name__, total=100, bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}',
                          disable=self.client.quiet or not seen, delay=1, miniters=0, leave=False)
         self._shown = 0

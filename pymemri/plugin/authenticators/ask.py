@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from fastcore.basics import patch
 from ...core import PodError, Unavailable
 from .request import Request, Secret, open_request, run_json
+from ..pluginbase import in_notebook
 from ..states import ENDED
 from ...pod.client import PodClient
 
@@ -257,8 +258,7 @@ def ask_nobody(request:Request):
 
 def in_kernel()->bool:
     "Whether this is a cell of a notebook"
-    shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
-    return getattr(shell, 'kernel', None) is not None and threading.current_thread() is threading.main_thread()
+    return in_notebook() and threading.current_thread() is threading.main_thread()
 
 def current_ask()->Ask:
     "Who asks here: what `asking` set, or the terminal, or nobody"
