@@ -120,7 +120,7 @@ def from_hex(text:str)->bytes:
 
 class Boxes:
     "Seals grants, and opens what it has sealed itself"
-    def __init__(self): self._cipher = Aead(random(Aead.KEY_SIZE))
+    def __init__(self): self._cipher, self.ended = Aead(random(Aead.KEY_SIZE)), set[tuple[str, str]]()
     def __repr__(self): return 'Boxes()'
     def __reduce__(self): raise TypeError('a cipher stays in its process')
     def seal(self, owner:str, grant:Grant)->dict:
@@ -137,4 +137,9 @@ class Boxes:
         if len(sealed) < Aead.MACBYTES: raise PodError(500, BROKEN)
         try: plain = self._cipher.decrypt(sealed, owner.encode(), nonce)
         except CryptoError: raise PodError(500, BROKEN) from None
-        return msgspec.json.decode(plain, type=Grant)
+        grant = msgspec.json.decode(plain, type=Grant)
+        if (owner, grant.run) in self.ended: raise Forbidden('the run that this box was made for has ended')
+        return grant
+    def end(self, owner:str, run:str):
+        "Open no box of this run any more"
+        self.ended.add((owner, run))

@@ -717,10 +717,13 @@ def box_for(self:App, owner:str, pod:Pod, grant:Grant, asked:Any)->dict:
 
 # %% ../../nbs/server/app.ipynb #85685055
 @patch
-def hold(self:App, held:Held)->Hold:
-    "A Pod that stays open until a plugin has ended"
+def hold(self:App, held:Held, ended:Callable[[], Any])->Hold:
+    "A Pod that stays open until a plugin has ended, when `ended` is called"
     self.pods.keep_open(held)
-    return Hold(held.pod, lambda f: self.pods.write(held, f).result(), partial(self.pods.release, held))
+    def done():
+        ended()
+        self.pods.release(held)
+    return Hold(held.pod, lambda f: self.pods.write(held, f).result(), done)
 
 @patch
 def launch(self:App, owner:str, held:Held, run:dict, grant:Grant):
@@ -731,7 +734,9 @@ def launch(self:App, owner:str, held:Held, run:dict, grant:Grant):
         given = self.granted(held.pod, grant.key, run)
         target = held.pod.get_item(run['targetItemId'])
         if not target: raise NotFound(f'there is no item {run["targetItemId"]} to run a plugin against')
-        self.starter.start(self.hold(held), owner, run, target[0], {'data': self.boxes.seal(owner, given)})
+        # a script is for trying things out, and may leave others at work
+        ended = partial(self.boxes.end, owner, run['id']) if way != 'script' else lambda: None
+        self.starter.start(self.hold(held, ended), owner, run, target[0], {'data': self.boxes.seal(owner, given)})
         self.log.say('plugin started', **told)
     except PodError as e:
         self.log.say('plugin not started', **told, why=e.message)
