@@ -132,7 +132,7 @@ def drive(server, each, clients=1, seconds=.4):
             line.ask()
             ready.register(line.socket, selectors.EVENT_READ, line)
         while lines:
-            for key, _ in ready.select():
+            for key, _ in ready.select(0):
                 if (took := key.data.read()) is None: continue
                 times.append(took)
                 if clock() < until: key.data.ask()
