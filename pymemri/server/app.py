@@ -134,15 +134,15 @@ class Pipe:
     def __init__(self):
         self.loop, self.parts, self.room = asyncio.get_running_loop(), queue.SimpleQueue(), asyncio.Semaphore(WAITING)
         self.over = False
-    async def put(self, data:bytes|BaseException|None):
+    async def put(self, data:list[bytes]|BaseException|None):
         "Hand over; None is the end, an exception breaks the reader off"
-        if data is not None and not isinstance(data, BaseException): await self.room.acquire()
+        if isinstance(data, list): await self.room.acquire()
         self.parts.put(data)
     def __iter__(self)->Iterator[bytes]:
-        while (part := self.parts.get()) is not None:
-            if isinstance(part, BaseException): raise part
+        while (parts := self.parts.get()) is not None:
+            if isinstance(parts, BaseException): raise parts
             self.loop.call_soon_threadsafe(self.room.release)
-            yield part
+            yield from parts
     def stop(self):
         "The thread reads no more"
         self.over = True
@@ -156,7 +156,7 @@ class Pipe:
             parts.append(part := message.get('body', b''))
             size, more = size + len(part), message.get('more_body', False)
             if size < PIECE and more: continue
-            if size and not self.over: await self.put(b''.join(parts))
+            if size and not self.over: await self.put(parts)
             parts, size = [], 0
         await self.put(None)
 

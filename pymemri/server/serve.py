@@ -98,6 +98,12 @@ class Connection(HttpToolsProtocol):
         "Bytes came"
         self.moved = time.monotonic()
         super().data_received(data)
+    def on_body(self, body:bytes):
+        "A part of a body came"
+        cycle = self.cycle
+        if not cycle.body: cycle.body, body = body, b''
+        elif isinstance(cycle.body, bytes): cycle.body = bytearray(cycle.body)
+        super().on_body(body)
     def stuck(self, now:float, idle:float)->bool:
         "Whether the client has kept us waiting for `idle` seconds"
         left, cycle = self.transport.get_write_buffer_size(), self.cycle
