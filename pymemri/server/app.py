@@ -39,12 +39,14 @@ class Ask:
     "A request: what was asked, and how to get its body"
     __slots__ = ('method', 'parts', 'headers', 'length', 'receive', 'started', 'wire', 'owner', 'op')
     def __init__(self, scope:dict, receive:Callable[[], Awaitable[dict]]):
-        path = scope['raw_path'].partition(b'?')[0].decode('latin-1')
-        if path[-1:] == '/' and path != '/': path = path[:-1]
-        self.method, self.parts, self.receive = scope['method'], path[1:].split('/'), receive
+        path = scope['raw_path'].decode('latin-1')
+        if '?' in path: path = path.partition('?')[0]
+        parts = path[1:].split('/')
+        if not parts[-1] and len(parts) > 1: del parts[-1] # a slash at the end says nothing
+        self.method, self.parts, self.receive = scope['method'], parts, receive
         self.headers:dict[bytes, bytes] = dict(scope['headers'])
-        said = self.headers.get(b'content-length', b'')
-        self.length = int(said) if said.isdigit() else None # bytes of the body, as the head says
+        said = self.headers.get(b'content-length')
+        self.length = int(said) if said and said.isdigit() else None # bytes of the body, as the head says
         self.started = time.perf_counter()
         self.wire = self.owner = self.op = '' # filled in once the path has led somewhere
 
