@@ -27,7 +27,8 @@ setup(
     package_data={cfg["lib_name"]: ["py.typed", "**/*.pyi", "**/*.json", "**/*.css", "**/*.js", "**/*.html", "**/*.svg",
                                     "**/*.cvu", "**/*.tmpl"]},
     install_requires=cfg.get("requirements", "").split(),
-    extras_require={"dev": cfg.get("dev_requirements", "").split()},
+    extras_require={"dev": cfg.get("dev_requirements", "").split(),
+                    **{name: [what] for name, _, what in (e.partition(":") for e in cfg.get("extras", "").split())}},
     entry_points={
         "console_scripts": cfg.get("console_scripts", "").split(),
         # lets nbdev resolve `Symbol` to its page: needed for cross-links

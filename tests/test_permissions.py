@@ -531,7 +531,7 @@ def test_every_operation_against_every_kind_of_permission(kind, copy):
 
 
 def test_the_table_knows_every_operation_of_a_pod():
-    operations = {n for n in dir(Pod) if not n.startswith('_')} - {'close', 'define'}
+    operations = {n for n in dir(Pod) if not n.startswith('_')} - {'close', 'define', 'redefine'}
     assert operations - set(dir(Guard)) == set()
     assert set(dir(Guard)) - set(dir(Pod)) == {
         'create_checked', 'check_new', 'check_definition', 'check_change', 'check_edge_change', 'reaches', 'check_edge',
@@ -791,6 +791,15 @@ def test_files_need_an_item_that_shows_its_digest(copy):
         assert out == found if found else out[0] == 'NotFound', read
     for bad in ({}, dict(sha256='../x'), dict(sha256=3), []):
         assert answer(g.get_file, bad)[0] == answer(pod.get_file, bad)[0] == 'Invalid'
+
+
+def test_definitions_are_the_owners_to_change(copy):
+    pod = copy()
+    g = guard(pod, read={'*': '*', 'ItemPropertySchema': '*'}, update={'*': '*', 'ItemPropertySchema': '*'})
+    for change in (dict(itemType='B'), dict(propertyName='other'), dict(valueType='Real'), dict(valueType='Blob')):
+        assert answer(g.update_item, dict(id='def-Z-zed') | change)[0] == 'Forbidden'
+    assert pod.get_item('def-Z-zed')[0]['itemType'] == 'Z'
+    assert pod.update_item(dict(id='def-Z-zed', itemType='B')) == {}
 
 
 def test_a_run_may_report_and_not_promote_itself(copy):

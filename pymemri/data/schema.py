@@ -6,10 +6,11 @@
 __all__ = ['Person', 'Account', 'Relationship', 'PhoneNumber', 'Network', 'Website', 'CryptoKey', 'CreativeWork', 'WrittenWork',
            'Note', 'Message', 'EmailMessage', 'MessageChannel', 'Post', 'Location', 'Address', 'Country', 'Receipt',
            'Wallet', 'CryptoCurrency', 'CurrencySetting', 'CryptoTransaction', 'Diet', 'MedicalCondition', 'Plugin',
-           'PersistentState', 'PluginRun', 'Integrator', 'Indexer', 'IndexerRun', 'Label', 'LabelAnnotation',
-           'LabelingDataType', 'LabelingTask', 'Dataset', 'DatasetEntry', 'ItemPropertySchema', 'ItemEdgeSchema',
-           'AuditItem', 'SuggestedMerge', 'VoteAction', 'CVUStoredDefinition', 'NavigationItem', 'Setting',
-           'get_constructor', 'Edge', 'Edges', 'File', 'IPhoto', 'Item', 'ItemBase', 'MediaObject', 'Photo', 'unset']
+           'PersistentState', 'PluginRun', 'PluginRunLog', 'PluginTrigger', 'Integrator', 'Indexer', 'IndexerRun',
+           'Label', 'LabelAnnotation', 'LabelingDataType', 'LabelingTask', 'Dataset', 'DatasetEntry',
+           'ItemPropertySchema', 'ItemEdgeSchema', 'AuditItem', 'SuggestedMerge', 'VoteAction', 'CVUStoredDefinition',
+           'NavigationItem', 'Setting', 'get_constructor', 'Edge', 'Edges', 'File', 'IPhoto', 'Item', 'ItemBase',
+           'MediaObject', 'Photo', 'unset']
 
 # %% ../../nbs/data/schema.ipynb #5489e106
 import importlib
@@ -274,12 +275,33 @@ class PluginRun(Item):
     plugin: Edges["Plugin"] = unset
     view: Edges["CVUStoredDefinition"] = unset
     account: Edges["Account"] = unset
+    output: Edges["PluginRunLog"] = unset
     def __post_init__(self): self.targetItemId = self.targetItemId or self.id or new_id()
     def __setattr__(self, name, value):
         super().__setattr__(name, value)
         if name in ('id', 'targetItemId'):
             other = 'id' if name == 'targetItemId' else 'targetItemId'
             if self.__dict__.get(other) != value: super().__setattr__(other, value)
+
+# %% ../../nbs/data/schema.ipynb #cb01a46c
+class PluginRunLog(Item):
+    "The last mebibyte of what a plugin wrote in a run"
+    content: str = unset
+
+class PluginTrigger(Item):
+    "When a plugin is to be run: every so many seconds, at a time of day, or when items of a type appear"
+    containerImage: str = unset
+    pluginModule: str = unset
+    pluginName: str = unset
+    config: str = unset
+    permissions: str = unset # JSON, see `engine.auth`
+    every: int = unset       # Seconds
+    at: str = unset          # Such as `07:30`, `Mon 07:30` or `*:30`
+    whenType: str = unset    # A type of item
+    enabled: bool = unset
+    error: str = unset       # What is wrong with it
+    run: Edges["PluginRun"] = unset
+    account: Edges["Account"] = unset
 
 # %% ../../nbs/data/schema.ipynb #755f5dba
 class Integrator(Item):

@@ -11,8 +11,8 @@ import msgspec
 from fastcore.basics import patch
 from ..core import Conflict, Forbidden, Invalid, NotFound
 from ..crypto import Source
-from .auth import Grant
-from .files import check_sha256
+from .auth import STARTING, Grant
+from .files import check_sha256, spellings
 from .pod import Pod, check_id, check_object, edge_fields
 from .query import Found, FoundEdge, View, decode
 from .schema import BASE, EDGE_SCHEMA, EDGE_SCHEMA_NAMES, PROPERTY_SCHEMA, shown
@@ -102,7 +102,7 @@ def create_checked(self:Guard, items:list[dict])->list[str]:
 def check_new(self:Guard, item:Any):
     "`Forbidden` if such an item may not be created"
     if not isinstance(item, dict) or not isinstance(type := item.get('type'), str): return # it will be found invalid
-    if type == 'PluginRun': raise Forbidden('a plugin can not start plugins')
+    if type in STARTING: raise Forbidden('a plugin can not start plugins')
     said = self.may.properties('create', type)
     if said is None: raise lacks('create', type)
     for name, v in item.items():
@@ -157,6 +157,7 @@ def check_change(self:Guard, changes:dict, at:Found):
     for name in changes:
         if name in BASE: continue
         if name in SEALED: raise Forbidden(f'only the Pod itself sets {name}')
+        if name in SCHEMAS.get(type, ()): raise Forbidden(f'only the owner changes {name} of a {type}')
         if type == 'PluginRun' and name in PROTECTED: raise Forbidden(f'only the owner changes {name} of a run')
         if said != '*' and name not in said: raise lacks('update', f'{type}.{name}')
 
@@ -264,12 +265,12 @@ def upload_file(self:Guard, file:dict, data:Source)->dict:
     "Keep the bytes of the items whose `sha256` is `file['sha256']`; the errors are those of `Files.upload`"
     if not self.may.files.write: raise Forbidden('these permissions do not include files.write')
     sha256 = check_object(file).get('sha256')
-    if self.has_content(sha256): raise Conflict(f'File already exists: {sha256.lower()}')
+    if self.has_content(sha256): raise Conflict(f'File already exists: {sha256}')
     if not self.find.search({'sha256': sha256, '_limit': 1}):
         raise NotFound(f'Item with sha256 {sha256} not found in database')
-    if self.store.file(sha256.lower()) is None: self.pod.upload_file(file, data)
+    if self.store.file(sha256) is None: self.pod.upload_file(file, data)
     else:
-        mine = self.find.search({'sha256': [sha256, sha256.lower(), sha256.upper()]})
+        mine = self.find.search({'sha256': sha256})
         self.pod.files.upload_again(sha256, data, [i['id'] for i in mine])
     return {}
 
@@ -278,10 +279,10 @@ def upload_file(self:Guard, file:dict, data:Source)->dict:
 def open_file(self:Guard, file:dict)->Iterator[bytes]:
     "The bytes with the digest `file['sha256']`, in parts; the last comes only after the digest was found right"
     if not self.may.files.read: raise Forbidden('these permissions do not include files.read')
-    sha256 = check_object(file).get('sha256')
-    if not self.has_content(sha256):
-        raise NotFound(f'Item with sha256={sha256.lower()} not found, or it has no content yet')
-    return self.pod.open_file(file)
+    names = spellings(check_object(file).get('sha256'))
+    if (name := next((n for n in names if self.has_content(n)), None)) is None:
+        raise NotFound(f'Item with sha256={names[0]} not found, or it has no content yet')
+    return self.pod.open_file({'sha256': name})
 
 @patch
 def check_email(self:Guard):

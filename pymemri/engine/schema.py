@@ -27,8 +27,8 @@ def convert(
     if isinstance(v, bool): return v if kind == BOOL else None
     if kind == TEXT: return v if isinstance(v, str) else None
     if isinstance(v, float) and not math.isfinite(v): return None
-    if kind == REAL: return float(v) if isinstance(v, (int, float)) and abs(v) < sys.float_info.max else None
-    if kind == DATETIME and isinstance(v, float): v = math.floor(abs(v) + .5) * (1 if v >= 0 else -1)
+    if kind == REAL: return float(v) if isinstance(v, (int, float)) and abs(v) <= sys.float_info.max else None
+    if kind == DATETIME and isinstance(v, float): v = math.trunc(v) + math.trunc(2 * math.fmod(v, 1))
     return v if kind in (INTEGER, DATETIME) and isinstance(v, int) and -BIG <= v < BIG else None
 
 # %% ../../nbs/engine/schema.ipynb #09607fd4
@@ -72,8 +72,6 @@ class Schema:
         if valueType not in KINDS:
             raise Invalid(f'unknown variant `{valueType}`, expected one of {", ".join(KINDS)}: '
                           f'Parsing of Schema item {propertyName} of {itemType}')
-        if not NAME.fullmatch(propertyName):
-            raise Invalid(f'Property name {propertyName!r} of {itemType} does not satisfy the format {NAME.pattern}')
         old = self.kinds.setdefault(propertyName, valueType)
         if old != valueType:
             raise Invalid(f'Schema for property {propertyName} is already defined to type {old}, '
@@ -180,7 +178,8 @@ def struct(self:Schema, type:str):
     `KeyError` for undeclared types, and those that change the schema"""
     if type not in self.structs:
         if type in SPECIAL: raise KeyError(type)
-        own = {p: k for p, k in (self.types.get('Item', {}) | self.types[type]).items() if p not in BASE}
+        own = {p: k for p, k in (self.types.get('Item', {}) | self.types[type]).items()
+               if p not in BASE and p != 'rowid' and NAME.fullmatch(p)} # items with others take the slow road
         base = [(n, t, d) for n, t, d in (
             ('id', str|None, None), ('dateCreated', _int|None, None), ('dateModified', _int|None, None),
             ('dateServerModified', _int|None, None), ('deleted', bool, False))]

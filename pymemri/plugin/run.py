@@ -373,7 +373,8 @@ def simulate_run_plugin_from_frontend(
         create_run_expanded(client, run)
         print(f'Created pluginrun with id {run.id} on {client.api.road}')
         write_run_info(run.pluginModule.split('.')[0], run.id)
-    print('*Check the pod log/console for debug output.*', flush=True)
+        print('*Check the pod log/console for debug output.*', flush=True)
+        if client.api.road.local and run.containerImage != 'none': client.wait_for_run(run)
     return run
 
 # %% ../../nbs/plugin/run.ipynb #a6c8174d

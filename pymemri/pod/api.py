@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_POD_ADDRESS', 'POD_VERSION', 'V4', 'V5', 'REPEATABLE', 'BARE', 'PLAIN', 'KINDS', 'WHY', 'PACK_FROM',
-           'MAX_BODY', 'GIVES', 'HAS', 'is_plain', 'scrub', 'short', 'opened', 'open_pod', 'LocalRoad', 'parse_address',
-           'message_of', 'reply_error', 'Connections', 'why', 'Reply', 'unpacked', 'attempt', 'exchange', 'is_here',
-           'HttpRoad', 'needs_v5', 'fits', 'PodAPI']
+           'MAX_BODY', 'GIVES', 'HAS', 'is_plain', 'scrub', 'short', 'opened', 'open_pod', 'LocalRoad', 'starting',
+           'parse_address', 'message_of', 'reply_error', 'Connections', 'why', 'Reply', 'unpacked', 'attempt',
+           'exchange', 'is_here', 'HttpRoad', 'needs_v5', 'fits', 'PodAPI']
 
 # %% ../../nbs/pod/api.ipynb #05ac1835
 import base64, gzip, hashlib, http.client, io, ipaddress, json, re, select, socket, ssl, threading, time, zlib
@@ -106,12 +106,18 @@ class LocalRoad:
         self,
         pod, # An engine's Pod
         held=None, # The temporary folder it stands in, if it does
-    ): self.pod, self.held = pod, held
+        key:str='', # The database key; plugins that this Pod starts need it
+    ):
+        self.pod, self.held, self._key, self.host = pod, held, Key(key), None
+        self.attend()
     def __repr__(self): return 'embedded'
     def call(self, op:str, payload=None):
         "What the Pod answers to one of its operations"
         if op not in V4 | V5: raise Invalid(f'a Pod has no operation {op!r}')
-        return getattr(self.pod, op)() if op in BARE else getattr(self.pod, op)(payload)
+        starts = op in ('create_item', 'bulk') and starting(op, payload)
+        out = getattr(self.pod, op)() if op in BARE else getattr(self.pod, op)(payload)
+        if starts: self.hosted().created(out['createItems'] if op == 'bulk' else [out])
+        return out
     def version(self)->dict:
         "The version of this library"
         return {'cargo': __version__, 'git_describe': None}
@@ -124,19 +130,57 @@ class LocalRoad:
     def speaks_v5(self)->bool:
         "Whether the Pod knows our additions; it does"
         return True
-    def backup(self, home:str|Path)->Path:
-        "Copy the Pod into a home folder; the folder of the copy"
-        return self.pod.backup(home)
-    def rekey(self, key:Key):
-        "Give the Pod another key"
-        self.pod.rekey(key)
-    def plugin_auth(self, asked:dict)->dict:
-        "Only a server can seal rights, and a plugin needs one to come to"
-        raise PodError(501, 'a plugin reaches a Pod through a server, and this Pod is in your own process; '
-                            'start one with `pymemri serve`, and ask a client with its `url`')
-    def close(self):
-        "Let go of the Pod"
-        self.pod.close()
+
+# %% ../../nbs/pod/api.ipynb #300c5133
+@patch
+def backup(self:LocalRoad, home:str|Path)->Path:
+    "Copy the Pod into a home folder; the folder of the copy"
+    return self.pod.backup(home)
+@patch
+def rekey(self:LocalRoad, key:Key):
+    "Give the Pod another key"
+    self.pod.rekey(key)
+    self._key = key
+@patch
+def plugin_auth(self:LocalRoad, asked:dict)->dict:
+    "Only a server can seal rights, and a plugin needs one to come to"
+    raise PodError(501, 'a plugin reaches a Pod through a server, and this Pod is in your own process; '
+                        'start one with `pymemri serve`, and ask a client with its `url`')
+@patch
+def close(self:LocalRoad):
+    "End the plugins that are under way, and let go of the Pod"
+    if self.host: self.host.close()
+    self.pod.close()
+
+# %% ../../nbs/pod/api.ipynb #f8ef5030
+def starting(
+    op:str, # `create_item` or `bulk`
+    payload,
+)->bool:
+    "Whether new items are to start plugins. Invalid if one of them declares permissions that make no sense"
+    items = payload.get('createItems') if op == 'bulk' and isinstance(payload, dict) else [payload]
+    found = [i for i in items if isinstance(i, dict) and i.get('type') in ('PluginRun', 'PluginTrigger')] \
+        if isinstance(items, list) else []
+    for declared in [i['permissions'] for i in found if isinstance(i.get('permissions'), str)]:
+        from pymemri.engine.auth import Permissions
+        Permissions.parse(declared)
+    return bool(found)
+
+@patch
+def hosted(self:LocalRoad):
+    "What runs the plugins of this Pod"
+    if self.host is None:
+        from pymemri.pod.hosting import Host
+        self.host = Host(self.pod, lambda: self._key)
+    return self.host
+
+@patch
+def attend(self:LocalRoad):
+    "Mark the runs that an ended program has left, and look at triggers if there are some"
+    if self.pod.store.notes('run.'):
+        from pymemri.engine.runner import recover
+        recover(self.pod)
+    if 'PluginTrigger' in self.pod.store.types: self.hosted().watch()
 
 # %% ../../nbs/pod/api.ipynb #c2b7de90
 def parse_address(
@@ -570,7 +614,7 @@ class PodAPI:
     ):
         if url is None:
             if auth_json: raise Invalid('`auth_json` is for a Pod behind an address; name its `url`')
-            self.road = LocalRoad(*open_pod(owner_key, database_key, home, temporary))
+            self.road = LocalRoad(*open_pod(owner_key, database_key, home, temporary), database_key)
         else:
             auth = {'type': 'PluginAuth', **auth_json} if auth_json else \
                 {'type': 'ClientAuth', 'databaseKey': Key(database_key or '')}

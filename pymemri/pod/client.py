@@ -8,7 +8,7 @@ __all__ = ['MAX_BATCH', 'MAX_ITEM', 'SYSTEM_TYPES', 'Dog', 'schema_records', 'is
            'POD_VERSION', 'PodAPI', 'PodError', 'Priority', 'DB', 'Item', 'Edge']
 
 # %% ../../nbs/pod/client.ipynb #8fc16db8
-import json, os, threading, warnings
+import json, os, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -377,6 +377,24 @@ def get(
         raise NoSuchItem(f'Item with id {id} has been deleted; `include_deleted=True` gives it all the same')
     return self.item_from_json(found[0])
 
+# %% ../../nbs/pod/client.ipynb #3b70dd32
+@patch
+def wait_for_run(
+    self:PodClient,
+    run:PluginRun|str,         # Or its id
+    timeout:float|None=None,   # Seconds
+)->PluginRun: # As it is then, with its output
+    "Wait until a run of a plugin has ended. Unavailable if that takes longer than `timeout`"
+    id, until, road = getattr(run, 'id', run), timeout and time.monotonic() + timeout, self.api.road
+    while True:
+        found = self.api.get_item(id)
+        if not found: raise NoSuchItem(f'there is no run {id}')
+        under_way = road.local and id in road.pod.store.notes('run.')
+        if found[0].get('status') in ('done', 'error', 'aborted') and not under_way: return self.get(id)
+        if until and time.monotonic() > until: raise Unavailable(f'the run {id} has not ended yet')
+        time.sleep(.1)
+
+# %% ../../nbs/pod/client.ipynb #8dbb090a
 @patch
 def exists(self:PodClient, id:str)->bool:
     "Whether the Pod has an item with this id, deleted or not"

@@ -2,7 +2,7 @@
 
 """What a program holds in its hand: items go into a Pod and come back as the same Python objects"""
 __all__ = ['MAX_BATCH', 'MAX_ITEM', 'SYSTEM_TYPES', 'Dog', 'schema_records', 'is_known', 'json_size', 'gather_batch', 'PodClient', 'type_of', 'needed_names', 'class_from_schema', 'NoSuchItem', 'Bar', 'Counted', 'DEFAULT_POD_ADDRESS', 'POD_VERSION', 'PodAPI', 'PodError', 'Priority', 'DB', 'Item', 'Edge']
-import json, os, threading, warnings
+import json, os, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -152,6 +152,10 @@ class PodClient:
 
     def get(self, id: str, expanded: bool=True, include_deleted: bool=False) -> ItemBase:
         """The item with this id. NoSuchItem, which is a ValueError too, if there is none or it was deleted"""
+        ...
+
+    def wait_for_run(self, run: PluginRun | str, timeout: float | None=None) -> PluginRun:
+        """Wait until a run of a plugin has ended. Unavailable if that takes longer than `timeout`"""
         ...
 
     def exists(self, id: str) -> bool:

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'TAR', 'CODES', 'MAX_JSON', 'MAX_FILE', 'LARGE', 'SWALLOWED', 'GONE', 'PIECE',
            'WAITING', 'WIRES', 'HEADERS', 'PREFLIGHT', 'OPS', 'OPERATIONS', 'SPECIAL', 'WHOLE', 'BODY', 'NO_AUTH',
-           'NO_PATH', 'PACK_FROM', 'Ask', 'Answer', 'missed', 'code_of', 'told', 'told_as_memri', 'read_all', 'unzip',
-           'Pipe', 'App', 'preflight', 'closing', 'swallow', 'Operation', 'bare', 'plain', 'get_item', 'spelled',
-           'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'body_of', 'not_allowed', 'check_declared', 'decoded',
-           'as_json', 'pack', 'sized', 'members', 'archive']
+           'NO_PATH', 'MADE', 'PACK_FROM', 'Ask', 'Answer', 'missed', 'code_of', 'told', 'told_as_memri', 'read_all',
+           'unzip', 'Pipe', 'App', 'preflight', 'check_length', 'closing', 'swallow', 'Operation', 'bare', 'plain',
+           'get_item', 'spelled', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'body_of', 'not_allowed',
+           'check_declared', 'decoded', 'as_json', 'pack', 'sized', 'members', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
 import asyncio, base64, hashlib, queue, tarfile, tempfile, time, traceback, zlib
@@ -21,15 +21,17 @@ import msgspec
 from fastcore.basics import patch
 from .. import __version__
 from ..core import Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, now_ms
-from ..engine.auth import Boxes, Grant, Permissions, from_hex
+from ..engine.auth import STARTING, Boxes, Grant, Permissions, from_hex
 from ..engine.guard import Guard, guarded
 from ..engine.pod import Pod
-from pymemri.server.memri import (
-    READS, Auth, ClientAuth, Memri, check_key, failure, get_file, operations, path_auth, read_auth, read_body,
-    upload_file)
+from ..engine.runner import Hold, conclude, recover
+from ..engine.triggers import TRIGGER, fire
+from .memri import (
+    HEX, READS, Auth, ClientAuth, Memri, check_key, failure, get_file, in_order, operations, path_auth, read_auth,
+    read_body, upload_file)
 from .mail import send
 from .openapi import OPENAPI
-from .plugins import Starter
+from .plugins import Starter, is_new
 from .pods import Held, Pods, spellings
 from .settings import POD_VERSION, Settings, data_home
 from .watch import Log, Metrics
@@ -97,9 +99,9 @@ def told(e:PodError, code:str='')->Answer:
     if e.status == 401: headers.append((b'www-authenticate', b'Pod'))
     return Answer(msgspec.json.encode(dict(error=dict(code=code, message=e.message))), e.status, headers)
 
-def told_as_memri(e:PodError)->Answer:
+def told_as_memri(e:PodError, op:str='', first:bool=False)->Answer:
     "An error as `/v4` answers it"
-    status, text = failure(e)
+    status, text = failure(e, op, first)
     return Answer(text.encode('utf-8', 'replace'), status, [*TEXT, CORS])
 
 # %% ../../nbs/server/app.ipynb #fa81b18e
@@ -177,7 +179,7 @@ class App:
         self.settings, self.wires, self.clock = settings, wires, clock
         self.log, self.metrics, self.boxes, self.starter = Log(log), Metrics(), Boxes(), Starter(settings, self.ended)
         self.home = str(data_home(settings))
-        self.pods = Pods(self.home, settings.keep_open, clock=clock)
+        self.pods = Pods(self.home, settings.keep_open, clock=clock, opened=recover)
         self.files = ThreadPoolExecutor(64, thread_name_prefix='file') # each waits for somebody's network
         self.timer:asyncio.Task|None = None
         for name, what, read in (('open_pods', 'Pods that are open', lambda: len(self.pods.held)),
@@ -189,7 +191,8 @@ class App:
         "Log the end of a plugin"
         self.log.say('plugin ended', what=what)
     def close(self):
-        "Finish what is being written, and let go of every Pod"
+        "End the plugins, finish what is being written, and let go of every Pod"
+        self.starter.close()
         self.files.shutdown(wait=True)
         self.pods.close()
         self.log.flush()
@@ -200,7 +203,7 @@ async def __call__(self:App, scope:dict, receive:Callable, send:Callable):
     "Answer a request of an ASGI server"
     if scope['type'] == 'lifespan': return await self.live(receive, send)
     if scope['type'] != 'http': return await send({'type': 'websocket.close'})
-    if self.timer is None: self.begin()
+    if self.timer is None: self.timer = asyncio.create_task(self.tick())
     ask = Ask(scope, receive)
     self.metrics.under_way += 1
     status, answer = 500, None
@@ -230,24 +233,28 @@ async def live(self:App, receive:Callable, send:Callable):
     await asyncio.to_thread(self.close)
     await send({'type': 'lifespan.shutdown.complete'})
 
-@patch
-def begin(self:App):
-    "With the first request there is an event loop"
-    self.pods.loop = asyncio.get_running_loop()
-    self.timer = asyncio.create_task(self.tick())
-
+# %% ../../nbs/server/app.ipynb #091582c8
 @patch
 async def tick(self:App):
-    "Every little while: write the log, and close Pods that nobody uses"
+    "Every little while: write the log, close Pods that nobody uses, and look at triggers"
+    fired = 0.0
     while True:
         await asyncio.sleep(min(.5, self.settings.keep_open / 2 or .5))
         self.log.flush()
         await self.run(self.pods.close_idle, self.settings.keep_open)
+        if time.monotonic() - fired < 1: continue
+        fired = time.monotonic()
+        await asyncio.get_running_loop().run_in_executor(self.files, self.fire)
 
 @patch
 def run(self:App, f:Callable, *args)->Awaitable:
     "Run `f` in a thread"
     return asyncio.get_running_loop().run_in_executor(self.pods.threads, f, *args)
+
+@patch
+def write(self:App, held:Held, job:Callable[[], Any])->Awaitable:
+    "Run `job` in a transaction, perhaps together with others"
+    return self.pods.write(held, job, asyncio.get_running_loop())
 
 # %% ../../nbs/server/app.ipynb #c96800c7
 @patch
@@ -257,7 +264,7 @@ def refusal(self:App, ask:Ask, error:Exception)->Answer:
         self.fault(ask, error)
         error = PodError(500, 'the server made a mistake, which is in its log; nothing of this request was stored')
     error.message = error.message.replace(self.home, '…') # where the server keeps things is nobody's business
-    return told(error) if ask.wire == 'v5' else told_as_memri(error)
+    return told(error) if ask.wire == 'v5' else told_as_memri(error, ask.op, not self.pods.has_met(ask.owner))
 
 @patch
 def fault(self:App, ask:Ask, e:Exception):
@@ -286,7 +293,12 @@ def route(self:App, ask:Ask)->Answer|Awaitable[Answer]:
         ask.op = 'version'
         return Answer(POD_VERSION.encode(), 200, [*TEXT, CORS])
     if method == 'POST' and parts[0] in self.wires and len(parts) >= 3 and all(parts): return self.memri(ask)
-    return missed()
+    return self.missed()
+
+@patch
+def missed(self:App)->Answer:
+    "The answer to what leads nowhere; a shared server says nothing"
+    return missed(b'') if self.settings.shared_server else missed()
 
 @patch
 def only_create(self:App, ask:Ask)->Answer|Awaitable[Answer]:
@@ -294,7 +306,7 @@ def only_create(self:App, ask:Ask)->Answer|Awaitable[Answer]:
     if ask.parts == ['version'] and ask.method == 'GET': return Answer(POD_VERSION.encode(), 200, [*TEXT, CORS])
     wanted = ask.method == 'POST' and len(ask.parts) == 3 and all(ask.parts) and ask.parts[2] == 'create_item'
     if wanted and ask.parts[0] in self.wires: return (self.ours if ask.parts[0] == 'v5' else self.memri)(ask)
-    return missed(b'')
+    return self.missed()
 
 # %% ../../nbs/server/app.ipynb #98f22d1d
 @patch
@@ -307,12 +319,18 @@ def check_owner(self:App, owner:str):
     self.log.say('unexpected owner', hash=digest) # for the operator, who may want to allow it
     raise Forbidden('Unexpected owner')
 
+def check_length(key:str):
+    "Memri's Pod opens boxes with keys of 32 bytes, or of none. Text that is no hex is a passphrase, unknown there"
+    if len(key) % 2 == 0 and len(key) not in (0, 64) and HEX.issuperset(key):
+        raise Invalid(f'Key has incorrect length: {len(key) // 2}')
+
 @patch
 def grant_of(self:App, ask:Ask, auth:Auth)->Grant:
     "What the sender of a request may do with which key"
     try:
         if isinstance(auth, ClientAuth): grant = Grant(auth.databaseKey)
         else: grant = self.boxes.open(ask.owner, msgspec.structs.asdict(auth.data))
+        if ask.wire != 'v5' and not isinstance(auth, ClientAuth): check_length(grant.key)
         self.check_owner(ask.owner)
     except PodError as e:
         if ask.wire != 'v5' or e.status == 403: raise
@@ -343,7 +361,8 @@ async def memri(self:App, ask:Ask)->Answer:
     wire, owner, op, *rest = ask.parts
     known = len(rest) == 2 if op in ('upload_file', 'upload_file_b') else not rest and op in OPS[wire]
     large = op in ('upload_file', 'upload_file_b', 'get_file')
-    if not known or ask.length is None or ask.length > (MAX_FILE if large else MAX_JSON): return closing(missed(), ask)
+    most = MAX_FILE if large else MAX_JSON
+    if not known or ask.length is None or ask.length > most: return closing(self.missed(), ask)
     ask.wire, ask.owner, ask.op = wire, owner, op
     if rest: return await self.memri_upload(ask, *rest)
     data = await read_all(ask)
@@ -353,8 +372,8 @@ async def memri(self:App, ask:Ask)->Answer:
     if held is None: held = await self.run(self.pods.open, owner, grant.key)
     try:
         pod = guarded(held.pod, grant)
-        if op == 'get_item': return Answer(get_item(pod, payload))
-        return await self.memri_call(ask, held, Memri(pod, wire, self.starter), payload, grant)
+        if op == 'get_item': return Answer(in_order(get_item(pod, payload)))
+        return await self.memri_call(ask, held, Memri(pod, wire, self.starter, grant.key), payload, grant)
     finally: self.pods.release(held)
 
 def closing(answer:Answer, ask:Ask)->Answer:
@@ -383,7 +402,7 @@ async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:Any, gra
     if op == 'get_file':
         return await self.download(ask, held, partial(sized, held, get_file, memri.pod, payload['sha256']))
     if op in READS: return Answer(await self.run(memri.call, op, payload))
-    out = await self.pods.write(held, partial(memri.call, op, payload))
+    out = await self.write(held, partial(memri.call, op, payload))
     for run in memri.runs: await self.start(ask.owner, held, run, grant)
     return Answer(out)
 
@@ -547,6 +566,8 @@ async def our_call(self:App, ask:Ask, held:Held, pod:Pod|Guard, payload:bytes, g
     return answer if len(answer.body) < PACK_FROM else await self.packed(ask, answer)
 
 # %% ../../nbs/server/app.ipynb #2a35779a
+MADE = [f'"{type}"'.encode() for type in STARTING] # in a payload: it may make something that starts plugins
+
 @patch
 async def work(
     self:App, ask:Ask, op:Operation, held:Held, pod:Pod|Guard, payload:bytes, asked:Any, grant:Grant
@@ -557,9 +578,9 @@ async def work(
         out = await self.run(op.run, pod, asked)
         if ask.op == 'rekey': self.pods.forget(held)
         return out
-    runs = ask.op in ('create_item', 'bulk') and b'"PluginRun"' in payload
+    runs = ask.op in ('create_item', 'bulk') and any(t in payload for t in MADE)
     if runs: check_declared(decoded(payload))
-    out = await self.pods.write(held, partial(op.run, pod, asked))
+    out = await self.write(held, partial(op.run, pod, asked))
     if runs: await self.start_created(ask.owner, held, out, grant)
     return out
 
@@ -567,7 +588,7 @@ def check_declared(payload:Any):
     "`Invalid` if a plugin run among new items declares permissions that make no sense"
     items = payload.get('createItems', [payload]) if isinstance(payload, dict) else []
     for item in items if isinstance(items, list) else []:
-        declared = item.get('permissions') if isinstance(item, dict) and item.get('type') == 'PluginRun' else None
+        declared = item.get('permissions') if isinstance(item, dict) and item.get('type') in STARTING else None
         if isinstance(declared, str): Permissions.parse(declared)
 
 def decoded(payload:bytes)->Any:
@@ -714,27 +735,52 @@ def box_for(self:App, owner:str, pod:Pod, grant:Grant, asked:Any)->dict:
 
 # %% ../../nbs/server/app.ipynb #85685055
 @patch
-async def start(self:App, owner:str, held:Held, run:dict, grant:Grant):
-    "Start the plugin of a run that was stored; the run gets the reason if that fails"
+def hold(self:App, held:Held)->Hold:
+    "A Pod that stays open until a plugin has ended"
+    self.pods.keep_open(held)
+    return Hold(held.pod, lambda f: self.pods.write(held, f).result(), partial(self.pods.release, held))
+
+@patch
+def launch(self:App, owner:str, held:Held, run:dict, grant:Grant):
+    "Start the plugin of a run that was stored; the run gets the reason if that fails. Blocks for a moment"
+    if (way := self.starter.way(run)) is None: return
+    told = dict(how=way, run=run['id'], image=run.get('containerImage'), module=run.get('pluginModule'))
     try:
-        given = await self.run(self.granted, held.pod, grant.key, run)
-        target = await self.run(held.pod.get_item, run['targetItemId'])
+        given = self.granted(held.pod, grant.key, run)
+        target = held.pod.get_item(run['targetItemId'])
         if not target: raise NotFound(f'there is no item {run["targetItemId"]} to run a plugin against')
-        self.starter.check(run['containerImage'], run['id'])
-        await self.run(self.starter.start, owner, run, target[0], {'data': self.boxes.seal(owner, given)})
-        self.log.say('plugin started', image=run['containerImage'], run=run['id'])
+        self.starter.start(self.hold(held), owner, run, target[0], {'data': self.boxes.seal(owner, given)})
+        self.log.say('plugin started', **told)
     except PodError as e:
-        self.log.say('plugin not started', image=run['containerImage'], run=run['id'], why=e.message)
-        change = {'id': run['id'], 'status': 'error', 'error': e.message}
-        known = {k: v for k, v in change.items() if k == 'id' or k in held.pod.store.schema.kinds}
-        await self.pods.write(held, partial(held.pod.update_item, known))
+        self.log.say('plugin not started', **told, why=e.message)
+        self.pods.write(held, partial(conclude, held.pod, run['id'], e.message)).result()
+
+@patch
+def start(self:App, owner:str, held:Held, run:dict, grant:Grant)->Awaitable:
+    "`launch`, in a thread"
+    return asyncio.get_running_loop().run_in_executor(self.files, self.launch, owner, held, run, grant)
 
 @patch
 async def start_created(self:App, owner:str, held:Held, out:Any, grant:Grant):
-    "Start the plugins of those runs among new items that name an image and a target"
+    "Start the plugins of those runs among new items that name a target and have not been run"
     ids = msgspec.json.decode(out)['createItems'] if isinstance(out, bytes) else [out]
     for run in await self.run(held.pod.search, {'type': 'PluginRun', 'ids': ids}):
-        if run.get('containerImage') and run.get('targetItemId'): await self.start(owner, held, run, grant)
+        if run.get('targetItemId') and is_new(run): await self.start(owner, held, run, grant)
+
+# %% ../../nbs/server/app.ipynb #b38a0db0
+@patch
+def fire(self:App):
+    "Start the plugins whose triggers are due"
+    with self.pods.lock:
+        there = [(h, h.last) for h in self.pods.held.values() if h.key and TRIGGER in h.pod.store.types]
+        for held, _ in there: held.users += 1
+    for held, last in there:
+        try:
+            for run in fire(held.pod, self.clock()): self.launch(held.pod.owner, held, run, Grant(held.key))
+        except PodError as e: self.log.say('triggers failed', why=e.message)
+        finally:
+            self.pods.release(held)
+            held.last = last # looking at triggers keeps no Pod open
 
 # %% ../../nbs/server/app.ipynb #553c72d7
 @patch

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['READS', 'WRITES', 'V3_ONLY', 'OTHERS', 'Auth', 'ITEM', 'CHANGES', 'EDGE', 'QUERY', 'BULK', 'PAYLOADS', 'KINDS_OF',
            'RANGES', 'DEPTH', 'START', 'MINUS_ZERO', 'strict', 'AUTHS', 'KEY', 'I64', 'Scalar', 'Props', 'Filters', 'T',
-           'WORD_TYPES', 'HEADS', 'BULK_HEADS', 'TYPES', 'DECODERS', 'STATUSES', 'NO_SUCH_ENDPOINT', 'to_json',
-           'PLUGIN_RUN', 'START_PLUGIN', 'CHANGEABLE', 'DROPPED', 'BLOCKED', 'NEVER', 'HEX', 'NO_FILE', 'operations',
-           'ClientAuth', 'Box', 'PluginAuth', 'unfit', 'unexpected', 'check_word', 'Twice', 'check_shape',
-           'no_constant', 'whole_number', 'real_number', 'object_of', 'depth_of', 'strict_json', 'auth_of', 'read_auth',
-           'path_auth', 'check_key', 'read_slowly', 'old_envelope', 'Envelope', 'Bulk', 'head_of', 'read_quickly',
-           'is_plain', 'read_body', 'failure', 'Memri', 'undefined', 'as_json', 'cut', 'worded', 'again',
-           'check_record', 'check_change', 'check_hex', 'Hashing', 'upload_file', 'has_file', 'get_file']
+           'WORD_TYPES', 'HEADS', 'BULK_HEADS', 'TYPES', 'DECODERS', 'STATUSES', 'NO_SUCH_ENDPOINT', 'UNSCHEMED',
+           'to_json', 'decode', 'raw_items', 'PLUGIN_RUN', 'START_PLUGIN', 'CHANGEABLE', 'DROPPED', 'BLOCKED', 'NEVER',
+           'HEX', 'NO_FILE', 'operations', 'ClientAuth', 'Box', 'PluginAuth', 'unfit', 'unexpected', 'check_word',
+           'Twice', 'check_shape', 'no_constant', 'whole_number', 'real_number', 'object_of', 'depth_of', 'strict_json',
+           'auth_of', 'read_auth', 'path_auth', 'check_key', 'read_slowly', 'old_envelope', 'Envelope', 'Bulk',
+           'head_of', 'read_quickly', 'is_plain', 'read_body', 'failure', 'Memri', 'in_order', 'undefined', 'as_json',
+           'cut', 'worded', 'again', 'check_record', 'check_change', 'check_hex', 'Hashing', 'upload_file', 'has_file',
+           'get_file']
 
 # %% ../../nbs/server/memri.ipynb #90e17a2c
 import hashlib, json, math, re
@@ -21,9 +22,11 @@ import msgspec
 from msgspec import Meta, Struct, field
 from fastcore.basics import patch
 from ..core import Conflict, Forbidden, Invalid, NotFound, PodError, Unavailable, WrongKey, new_id
+from ..engine.auth import from_hex
 from ..engine.pod import Pod
-from ..engine.schema import BIG, ITEM_ID, KINDS, NAME, PROPERTY_SCHEMA
-from ..engine.store import edge_number
+from ..engine.query import EXACT
+from ..engine.schema import BIG, ITEM_ID, KINDS, PROPERTY_SCHEMA
+from ..engine.store import SORT_FROM, edge_number
 
 # %% ../../nbs/server/memri.ipynb #9369b657
 READS = frozenset({'get_item', 'get_edges', 'search', 'get_all_items'})
@@ -198,7 +201,7 @@ def read_auth(text:str|bytes)->Auth:
     try: return auth_of(strict_json(body, more=False), '')
     except ValueError as e: raise Invalid(f'JSON formatting error {e}') from None
     except Invalid as e:
-        raise Invalid(e.message.replace('JSON deserialization error', 'JSON formatting error', 1)) from None
+        raise Invalid(f'JSON formatting error {e.message.partition(": ")[2]}') from None
 
 def path_auth(segment:str|bytes)->Auth:
     "The same from the segment of the path as it came, with its percent signs"
@@ -320,11 +323,20 @@ def read_body(
 STATUSES = frozenset({400, 403, 404, 409, 500})
 NO_SUCH_ENDPOINT = 'Endpoint not found' # for everything that leads nowhere: 404, and no `Failure: `
 
-def failure(e:PodError)->tuple[int, str]:
+UNSCHEMED = frozenset({'create_edge', 'get_file', 'send_email', 'upload_file', 'upload_file_b'}) # read no schema
+
+def failure(
+    e:PodError,
+    op:str='', # What was asked for
+    first:bool=False, # The Pod was never open in this process
+)->tuple[int, str]:
     "Status and text of a refusal, as clients of versions 3 and 4 know them"
     status, text = e.status, e.message
     if isinstance(e, WrongKey):
-        status, text = 500, 'Database rusqlite error file is not a database, Failed to prepare SQL get_schema query'
+        status, text = 500, 'Database rusqlite error file is not a database'
+        if first:
+            text = "Database 'refinery' migration error, `error asserting migrations table`, `file is not a database`"
+        elif op not in UNSCHEMED: text += ', Failed to prepare SQL get_schema query'
     elif isinstance(e, Conflict) and text.startswith('UNIQUE constraint'):
         status, text = 500, f'Database rusqlite error {text}'
     elif isinstance(e, Unavailable) and 'busy' in text: text = f'Database rusqlite error database is locked: {text}'
@@ -338,8 +350,9 @@ class Memri:
         pod:Pod,          # Or what has the same methods
         wire:str='v4',    # `v3` or `v4`
         starter:Any=None, # Its `check(image, run)` refuses images that can't be started
+        key:str='',       # Of the database: plugins are started only with one that is hex
     ):
-        self.pod, self.wire, self.starter = pod, wire, starter
+        self.pod, self.wire, self.starter, self.key = pod, wire, starter, key
         self.runs:list[dict] = [] # PluginRun items that this request created
     def call(
         self,
@@ -358,7 +371,13 @@ class Memri:
         self.pod.change([{'id': id, 'deleted': True}])
         return b'{}'
 
-to_json = msgspec.json.Encoder().encode
+to_json = msgspec.json.Encoder(order='sorted').encode # keys in the order of their bytes, as the original has them
+decode, raw_items = msgspec.json.Decoder().decode, msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+def in_order(found:str|bytes)->bytes:
+    "Items in JSON, with their keys sorted; of a long answer one at a time, which takes less memory"
+    if len(found) < 2**20: return to_json(decode(found))
+    return b'[%b]' % b','.join([to_json(decode(item)) for item in raw_items(found)])
 
 # %% ../../nbs/server/memri.ipynb #bfef1586
 def undefined(name:str, v:Any)->Invalid:
@@ -368,7 +387,7 @@ def undefined(name:str, v:Any)->Invalid:
 def as_json(v:Any)->str:
     "`v` as compact JSON, cut after 1,000 characters"
     if type(v) is int: v = whole_number(str(v))
-    return cut(msgspec.json.encode(v).decode())
+    return cut(msgspec.json.encode(v, order='sorted').decode())
 
 def cut(text:str)->str:
     "`text` as a message shows it: a request may hold megabytes"
@@ -402,7 +421,9 @@ def create(self:Memri, items:list[dict])->list[str]:
     starts = PLUGIN_RUN in types or START_PLUGIN in types and self.wire == 'v3'
     if starts or len(items) == 1: return [self.create_one(i) for i in items]
     try:
-        with self.pod.store.step(): return self.pod.create(items)
+        with self.pod.store.step(): # the engine sorts larger batches, and here their order shows
+            parts = [items[k:k + SORT_FROM - 1] for k in range(0, len(items), SORT_FROM - 1)]
+            return [id for part in parts for id in self.pod.create(part)]
     except (Invalid, Conflict): return [self.create_one(i) for i in items]
 
 def again(item:dict)->dict:
@@ -420,7 +441,8 @@ def create_one(self:Memri, item:dict)->str:
                       '(6 to 36 letters, digits, underscores and dashes)')
     if type == PROPERTY_SCHEMA: check_record(item)
     if type == START_PLUGIN and self.wire == 'v3': self.know_container(item)
-    try: made, = self.pod.create([item])
+    any_name = {'any_name': True} if isinstance(self.pod, Pod) else {} # plugins keep to names that all of us can use
+    try: made, = self.pod.create([item], **any_name)
     except Invalid as e:
         if 'cannot override' in e.message: raise Invalid(e.message.partition(' (asked for by')[0]) from None
         taken = id is not None and self.pod.get_item(id)
@@ -458,6 +480,7 @@ def note_run(self:Memri, id:str):
         if not isinstance(run.get(name), str): raise Invalid(f'JSON formatting error missing field `{name}`{tail}')
     if not self.pod.get_item(run['targetItemId']):
         raise Invalid(f'Failed to find target item {run["targetItemId"]} to run a plugin against')
+    from_hex(check_key(self.key)) # who has another kind of key can not give it to plugins
     if self.starter is not None: self.starter.check(run[image], id)
     self.runs.append(run | {'containerImage': run[image]})
 
@@ -539,31 +562,30 @@ NEVER = frozenset({'dateCreated', 'dateModified', 'dateServerModified'})
 @patch
 def search(self:Memri, query:dict)->bytes:
     "The items that match"
-    return self.find(query).encode()
+    return self.find(query)
 
 @patch
-def find(self:Memri, query:dict)->str:
+def find(self:Memri, query:dict)->bytes:
     "The items that match, as JSON"
     base, props, odd = {'_memri': True}, {}, False
     for name, v in query.items():
         if name not in QUERY:
             props[name] = v
-            odd = odd or v is None or type(v) in (list, dict) or name in NEVER or not NAME.fullmatch(name)
+            odd = odd or v is None or type(v) in (list, dict) or name in NEVER
         elif v is not None: base[name] = {} if type(v) is dict else v
     if not odd:
-        try: return self.expanded(base | {f'{name}==': v for name, v in props.items()})
+        try: return self.expanded(base | {name + EXACT: v for name, v in props.items()})
         except Invalid:
             if not props: raise
     base = {k: v for k, v in base.items() if 'edges' not in k} | {'_limit': min(base.get('_limit', 1), 1)}
     if self.pod.search_json(base) != '[]':
         for name, v in props.items(): self.check_filter(name, v)
-    return '[]'
+    return b'[]'
 
 @patch
 def check_filter(self:Memri, name:str, v:Any):
     "Refuse a filter that no item can be looked at with"
-    if not NAME.fullmatch(name): raise undefined(name, v)
-    try: self.pod.search({'ids': [], f'{name}==': [v] if isinstance(v, list) else v})
+    try: self.pod.search({'ids': [], name + EXACT: [v] if isinstance(v, list) else v})
     except Invalid as e: raise worded(e, {name: v}) from None
     if v is None:
         raise Invalid('Searching for undefined (null) properties is not supported yet. '
@@ -571,13 +593,13 @@ def check_filter(self:Memri, name:str, v:Any):
 
 # %% ../../nbs/server/memri.ipynb #61bfd275
 @patch
-def expanded(self:Memri, query:dict)->str:
+def expanded(self:Memri, query:dict)->bytes:
     "The items that match, with their edges as the version has them"
-    if self.wire != 'v3' or not query.keys() & {'[[edges]]', '~[[edges]]'}: return self.pod.search_json(query)
+    if self.wire != 'v3' or not query.keys() & {'[[edges]]', '~[[edges]]'}: return in_order(self.pod.search_json(query))
     found = self.pod.search(query)
     for item in found:
         for edge in item.get('[[edges]]', []) + item.get('~[[edges]]', []): edge['item'] = edge['_item']
-    return to_json(found).decode()
+    return to_json(found)
 
 # %% ../../nbs/server/memri.ipynb #1cb0bb76
 @patch
@@ -587,7 +609,7 @@ def bulk(self:Memri, actions:dict)->bytes:
     for changes in actions.get('updateItems', ()): self.change(changes)
     for id in actions.get('deleteItems', ()): self.delete_item(id)
     edges = self.draw(todo) if (todo := actions.get('createEdges')) else []
-    found = [msgspec.Raw(self.find(query).encode()) for query in actions.get('search', ())]
+    found = [msgspec.Raw(self.find(query)) for query in actions.get('search', ())]
     return to_json({'createEdges': edges, 'createItems': made, 'search': found})
 
 # %% ../../nbs/server/memri.ipynb #7ab9d5d9
@@ -637,24 +659,22 @@ def upload_file(pod:Pod, sha256:str, data:bytes|Iterable[bytes])->bytes:
 
 def has_file(pod:Pod, sha256:str)->bool:
     "Whether the content is here, as far as this Pod shows"
-    return pod.files.size(sha256) is not None if isinstance(pod, Pod) else pod.has_content(sha256)
+    return pod.store.file(sha256) is not None if isinstance(pod, Pod) else pod.has_content(sha256)
 
 # %% ../../nbs/server/memri.ipynb #4f7b088e
 NO_FILE = 'Failed to read data from target file, No such file or directory (os error 2)'
 
 def get_file(pod:Pod, sha256:str)->Iterator[bytes]:
     "The content in parts; what can go wrong goes wrong at once, unless the file is damaged"
-    if len(sha256) != 64 or not HEX.issuperset(sha256): raise PodError(500, NO_FILE)
+    if len(sha256) != 64 or not HEX.issuperset(sha256) or not has_file(pod, sha256): raise PodError(500, NO_FILE)
     try: parts = pod.open_file({'sha256': sha256})
     except NotFound: raise PodError(500, NO_FILE) from None
     named = [(i.get('key'), i.get('nonce')) for i in pod.search({'sha256==': sha256})]
-    if not named: # it is here under a name that is spelled in another way, or that no item has any more
-        other = sha256 != sha256.lower() or pod.search({'sha256==': sha256.upper(), '_limit': 1})
-        raise PodError(500, NO_FILE) if other else NotFound(f'Item with sha256={sha256} not found')
+    if not named: raise NotFound(f'Item with sha256={sha256} not found') # no item has this name any more
     if not isinstance(pod, Pod): return parts # a plugin need not see the key
     if (marks := next((m for m in named if None not in m), None)) is None:
         raise PodError(500, f'Item with sha256={sha256} has no key and nonce')
-    ref, key, _ = pod.store.file(sha256.lower())
+    ref, key, _ = pod.store.file(sha256)
     if marks != (key, ref.partition('-')[2][:48]):
         raise PodError(500, 'Error in symmetric encryption cypher, aead::Error')
     return parts

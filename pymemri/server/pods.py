@@ -44,8 +44,8 @@ def unlock(
 # %% ../../nbs/server/pods.ipynb #f0472672
 class Held:
     "An open Pod, and who uses it"
-    def __init__(self, pod:Pod, name:bytes):
-        self.pod, self.name, self.users, self.last = pod, name, 1, time.monotonic()
+    def __init__(self, pod:Pod, name:bytes, key:str=''):
+        self.pod, self.name, self.key, self.users, self.last = pod, name, key, 1, time.monotonic()
         self.lock, self.jobs, self.busy, self.stale = threading.Lock(), deque(), False, False
     def __repr__(self): return f'Held({self.pod!r}, {self.users} users)'
 
@@ -60,17 +60,22 @@ class Pods:
         wait:float=30.0,             # Seconds to wait for another program that writes
         clock:Callable[[], int]=now_ms, # Milliseconds since 1970
         threads:int=16,              # That read and write
+        opened:Callable[[Pod], Any]=lambda pod: None, # Gets each Pod when it is opened
     ):
         self.home, self.keep, self.most, self.how = home, keep, most, dict(home=home, wait=wait, clock=clock)
         self.salt, self.held, self.lock = secrets.token_bytes(32), OrderedDict[bytes, Held](), threading.Lock()
         self.opening:dict[bytes, threading.Lock] = {}
+        self.opened = opened
+        self.met:set[bytes] = set() # owners whose Pods were open here, in short
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix='pod')
         self.commits = self.written = 0 # transactions, and jobs in them
-        self.loop:asyncio.AbstractEventLoop|None = None # Of those who write, if they have one
     def name(self, owner:str, key:str)->bytes:
         "What the Pod is known by here"
-        said = f'{len(owner)} {owner}{key}'.encode('utf-8', 'surrogatepass')
+        said = b'%d %b%b' % (len(owner), owner.encode('utf-8', 'surrogatepass'), key.encode('utf-8', 'surrogatepass'))
         return hashlib.blake2b(said, key=self.salt, digest_size=16).digest()
+    def has_met(self, owner:str)->bool:
+        "Whether the Pod of `owner` was open here before"
+        return self.name(owner, '')[:8] in self.met
     def take(self, name:bytes)->Held|None:
         "The Pod if it is open, to be given back with `release`"
         with self.lock:
@@ -89,12 +94,20 @@ def open(self:Pods, owner:str, key:str)->Held:
     with gate: # two requests at once open it once
         try:
             if (held := self.take(name)) is not None: return held
-            held = Held(unlock(owner, key, **self.how), name)
-            with self.lock: self.held[name] = held
+            held = Held(unlock(owner, key, **self.how), name, key)
+            self.opened(held.pod)
+            with self.lock:
+                self.held[name] = held
+                self.met.add(self.name(owner, '')[:8])
         finally:
             with self.lock: self.opening.pop(name, None)
     self.close_idle(self.keep)
     return held
+
+@patch
+def keep_open(self:Pods, held:Held):
+    "Take a Pod that is open already once more, to be given back with `release`"
+    with self.lock: held.users += 1
 
 @patch
 def release(self:Pods, held:Held):
@@ -140,9 +153,14 @@ def close(self:Pods):
 TOGETHER = 256 # jobs in one transaction, at most
 
 @patch
-def write(self:Pods, held:Held, job:Callable[[], Any])->Future|asyncio.Future:
-    "Run `job` in a transaction; the future (of `loop`, if there is one) has its result once that is durable"
-    future = self.loop.create_future() if self.loop else Future()
+def write(
+    self:Pods,
+    held:Held,
+    job:Callable[[], Any],
+    loop:asyncio.AbstractEventLoop|None=None, # Called in it, so the future is one of its own
+)->Future|asyncio.Future:
+    "Run `job` in a transaction; the future has its result once that is durable"
+    future = loop.create_future() if loop else Future()
     with held.lock:
         held.jobs.append((job, future))
         start, held.busy = not held.busy, True
@@ -157,9 +175,12 @@ def drain(self:Pods, held:Held):
             batch = [held.jobs.popleft() for _ in range(min(len(held.jobs), TOGETHER))]
             held.busy = bool(batch)
         if not batch: return
-        done = self.commit(held.pod, batch)
-        if self.loop is None: settle(done)
-        elif not self.loop.is_closed(): self.loop.call_soon_threadsafe(settle, done)
+        told:dict[asyncio.AbstractEventLoop|None, list] = {}
+        for each in self.commit(held.pod, batch):
+            told.setdefault(None if isinstance(each[0], Future) else each[0].get_loop(), []).append(each)
+        for loop, done in told.items():
+            if loop is None: settle(done)
+            elif not loop.is_closed(): loop.call_soon_threadsafe(settle, done)
 
 def settle(done:list[tuple[Future|asyncio.Future, Any, BaseException|None]]):
     "Tell those who wait what became of their jobs"

@@ -4,7 +4,9 @@ from urllib.parse import quote
 
 import pytest
 
-from .conftest import KEY, body_of, check_failure
+from pymemri.server.serve import Served
+
+from .conftest import KEY, PodServer, body_of, check_failure
 
 NONCE, BOX = '0' * 48, '0' * 96
 
@@ -40,6 +42,32 @@ def test_the_first_request_fixes_the_key_even_if_it_reads(pod):
         pod.refused(op, payload, 500, 'not a database', key='AB' * 32)
     check_failure(pod.upload('0' * 64, b'', key='AB' * 32), 500, 'not a database')
     assert pod.ok('get_item', 'x') == []
+
+
+@pytest.mark.parametrize('op, payload, tail', [(op, p, True) for op, p in (
+    ('search', {}), ('get_item', 'x'), ('create_item', {'type': 'T'}), ('update_item', {'id': 'x'}),
+    ('delete_item', 'x'), ('bulk', {}),
+    ('get_edges', {'item': 'x', 'direction': 'Outgoing', 'expandItems': True}))] + [(op, p, False) for op, p in (
+    ('create_edge', {'_source': 'x', '_target': 'x', '_name': 'x'}), ('get_file', {'sha256': 'x'}),
+    ('send_email', {'to': '', 'subject': '', 'body': ''}))])
+def test_what_a_wrong_key_is_told(pod, op, payload, tail):
+    "Calls that read no schema do not say that it could not be read"
+    pod.make()
+    text = 'Failure: Database rusqlite error file is not a database'
+    assert pod.refused(op, payload, 500, key='AB' * 32) == text + ', Failed to prepare SQL get_schema query' * tail
+    assert check_failure(pod.upload('zz', b'', key='AB' * 32), 500) == text
+
+
+def test_what_a_wrong_key_is_told_at_first(tmp_path):
+    "Another text until the database was open in this process"
+    with Served(data_folder=tmp_path) as one: PodServer(one.url).pod('anna').make(id='thing-1')
+    with Served(data_folder=tmp_path) as again:
+        pod = PodServer(again.url).pod('anna')
+        for op, payload in (('get_item', 'thing-1'), ('create_item', {'type': 'T'}), ('get_file', {'sha256': ''})):
+            assert pod.refused(op, payload, 500, key='AB' * 32) == ("Failure: Database 'refinery' migration error, "
+                '`error asserting migrations table`, `file is not a database`')
+        assert pod.get('thing-1')
+        assert 'refinery' not in pod.refused('get_item', 'thing-1', 500, 'file is not a database', key='AB' * 32)
 
 
 def test_a_wrong_key_changes_nothing(pod):

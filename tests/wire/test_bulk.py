@@ -45,6 +45,14 @@ def test_ids_in_the_order_of_the_request(pod):
         if k % 50 == 0: assert pod.get(id)['type'] == item['type']
 
 
+def test_items_of_one_request_stay_in_its_order(pod):
+    "Those that share a date come in the order in which they were stored, whatever their types"
+    ids = [f'thing-{k:04}' for k in range(600)]
+    pod.ok('bulk', {'createItems': [{'type': 'T' + id[-1], 'id': id} for id in ids]})
+    assert pod.ids(**{'dateServerModified>=': 1}) == ids
+    assert pod.ids(**{'dateServerModified>=': 1, '_sortOrder': 'Desc'}) == ids[::-1]
+
+
 def test_a_definition_helps_only_what_follows_it(pod):
     bird = {'type': 'Bird', 'wingMm': 5}
     assert pod.refused('bulk', {'createItems': [bird, SCHEMA]},

@@ -215,6 +215,25 @@ def test_the_order_of_edges(nodes):
     assert [e['name'] for e in far(nodes, 'node-b', 'Incoming')] == [n for n, t, _ in wanted if t == 'node-b']
 
 
+def test_edges_of_one_name_come_in_the_order_in_which_their_items_were_made(nodes):
+    for id in ('own-0001', 'own-0002'): nodes.make(id=id)
+    drawn = [nodes.ok('create_edge', edge())]
+    nodes.make(id='own-0003')
+    drawn.append(nodes.ok('create_edge', edge(target='node-c')))
+    for own in ('own-0003', 'own-0002', 'own-0001'): nodes.ok('create_edge', edge(_self=own))
+    wanted = ['own-0001', 'own-0002', drawn[0], 'own-0003', drawn[1]]
+    assert [e['id'] for e in out(nodes)] == wanted
+    assert [e['id'] for e in into(nodes)] == wanted[:4]
+    assert [e['item']['id'] for e in far(nodes)] == ['node-b'] * 4 + ['node-c']
+    for id in reversed(drawn): nodes.ok('update_item', {'id': id, 'note': 'x'})
+    nodes.ok('create_edge', edge('own-0001', 'own-0002', 'points'))
+    assert [e['id'] for e in out(nodes)] == wanted
+    both = [{'id': 'own-0005', 'type': 'T'}, {'id': 'own-0004', 'type': 'T'}]
+    edges = [edge(name='new', _self='own-0004'), edge(name='new'), edge(name='new', _self='own-0005')]
+    made = nodes.ok('bulk', {'createItems': both, 'createEdges': edges})['createEdges']
+    assert [e['id'] for e in out(nodes) if e['_edge'] == 'new'] == ['own-0005', 'own-0004', made[1]]
+
+
 def test_get_edges(nodes):
     for s, t, n in (('a', 'b', 'zeta'), ('a', 'a', 'alpha')): nodes.ok('create_edge', edge(f'node-{s}', f'node-{t}', n))
     a, b = nodes.get('node-a'), nodes.get('node-b')

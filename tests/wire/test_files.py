@@ -142,6 +142,23 @@ def test_capitals(pod):
     check_failure(pod.upload(upper, CONTENT), 409)
 
 
+def test_each_spelling_is_a_file_of_its_own(pod):
+    upper, mixed = SHA.upper(), SHA[:32].upper() + SHA[32:]
+    made(pod, id='file-1')
+    uploaded(pod.upload(SHA, CONTENT))
+    for other in (upper, mixed):
+        check_failure(pod.upload(other, b'other'), 400, 'differs from calculated')
+        check_failure(pod.upload(other, CONTENT), 404, f'Item with sha256 {other} not found in database')
+        assert fetch(pod, other).text == NO_FILE
+    made(pod, upper, id='file-2')
+    assert fetch(pod, upper).text == NO_FILE and 'key' not in pod.get('file-2')
+    uploaded(pod.upload(upper, CONTENT))
+    check_failure(pod.upload(upper, CONTENT), 409)
+    assert fetch(pod, upper).data == fetch(pod).data == CONTENT
+    assert pod.get('file-1')['key'] != pod.get('file-2')['key']
+    assert fetch(pod, mixed).text == NO_FILE
+
+
 def test_uploaded_in_capitals_and_asked_for_in_small_letters(pod):
     made(pod, SHA.upper())
     uploaded(pod.upload(SHA.upper(), CONTENT))
@@ -180,7 +197,8 @@ def test_the_way_for_the_empty_key(pod_server):
 @pytest.mark.parametrize('auth, status, text', [
     ('%ff', 400, 'Failure: Failed to decode UTF-8 authorization JSON, '),
     ('%ED%A0%80', 400, 'Failed to decode UTF-8 authorization JSON'), ('x', 400, 'Failure: JSON formatting error '),
-    ('%7B', 400, 'JSON formatting error'), ('%7B%7D', 400, 'JSON formatting error', ),
+    ('%7B', 400, 'JSON formatting error'), ('%7B%7D', 400, 'Failure: JSON formatting error missing field `type`'),
+    ({'type': 'ClientAuth', 'databaseKey': 5}, 400, 'Failure: JSON formatting error invalid type: integer `5`'),
     ('null', 400, 'JSON formatting error'), ('%5B%5D', 400, 'JSON formatting error'),
     ({'type': 'NoAuth'}, 400, 'unknown variant `NoAuth`, expected `PluginAuth` or `ClientAuth`'),
     ({'type': 'ClientAuth'}, 400, 'missing field `databaseKey`'), ({'databaseKey': ''}, 400, 'missing field `type`'),

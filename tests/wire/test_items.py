@@ -95,7 +95,8 @@ def test_an_id_that_is_taken_is_a_fault_of_the_server(pod):
 VALUES = [('Text', v) for v in ('', 'x', 'größe 😀', 'a\nb\t"c"\\', '\x00', 'a\x00b', '\x02', '\x7f', ' ', 'null',
     "'; drop table items", 'x' * 100_000, '\ufeff', '5', '\u2028')] + \
     [('Integer', v) for v in (0, 1, -1, 2**53 + 1, 2**63 - 1, -2**63)] + \
-    [('Real', v) for v in (0.0, -0.0, 1.5, -1.5, 1e300, 5e-324, 0.1, 1e21)] + [('Bool', True), ('Bool', False)] + \
+    [('Real', v) for v in (0.0, -0.0, 1.5, -1.5, 1e300, 5e-324, 0.1, 1e21, 1.7976931348623157e308,
+     -1.7976931348623157e308)] + [('Bool', True), ('Bool', False)] + \
     [('DateTime', v) for v in (0, -1, 1600000000123, 2**63 - 1, -2**63)]
 
 
@@ -114,7 +115,10 @@ def test_values_come_back_as_they_were(pod, kind, v):
     [('Real', 5, 5.0), ('Real', 0, 0.0), ('Real', -2**63, -2.0**63), ('DateTime', 1.4, 1), ('DateTime', 1.5, 2),
     ('DateTime', 2.5, 3), ('DateTime', -1.5, -2),
         ('DateTime', -2.5, -3), ('DateTime', 0.49, 0), ('DateTime', 1e3, 1000),
-        ('DateTime', -0.4, 0)])
+        ('DateTime', -0.4, 0), ('DateTime', .5, 1), ('DateTime', -.5, -1),
+    ('DateTime', 0.49999999999999994, 0),
+    ('DateTime', 4503599627370497.5, 4503599627370498), ('DateTime', 1600000000000.5, 1600000000001),
+    ('DateTime', 1e15, 10**15)])
 def test_values_that_change_a_little(pod, kind, v, stored):
     pod.define(prop=kind)
     pod.make(id='thing-1', prop=v)

@@ -129,3 +129,5 @@ def test_a_shared_server_does_nothing_else(shared):
             {'Origin': 'http://app.example'})
         assert (r.status, r.data) == (404, b''), path
         assert r.headers['access-control-allow-origin'] is None
+    r = shared.send('POST', f'/v4/{pod.owner}/create_item', b' ' * (5 * 2**20 + 1))
+    assert (r.status, r.data) == (404, b'')

@@ -55,6 +55,32 @@ def test_what_a_run_needs(pod, target, lack):
     assert pod.find(type='PluginRun') == pod.find(type='T') == []
 
 
+@pytest.mark.parametrize('key, text', [('zz', "Invalid character 'Z' at position 0"), ('abc', 'Odd number of digits'),
+                                       ('0g', "Invalid character 'G' at position 1")])
+def test_a_key_that_is_not_hex_starts_no_plugin(pod_server, key, text):
+    pod = pod_server.pod(key=key)
+    pod.make(id='target-1')
+    pod.refused('create_item', run('ghost-99'), 400, 'Failed to find target item') # looked at first
+    for image in ('probe', 'missing'):
+        pod.refused('create_item', run('target-1', image), 500, f'Failure: Error converting from hex, {text}')
+    pod.refused('bulk', {'createItems': [run('target-1')]}, 500, 'Error converting from hex')
+    assert pod.find(type='PluginRun') == []
+
+
+def test_a_key_of_another_length_starts_plugins_that_can_do_nothing(pod_server):
+    for key, length in (('abcd', 2), ('00' * 31, 31), ('00' * 48, 48)):
+        pod = pod_server.pod(key=key)
+        pod.make(id='target-1')
+        auth = json.loads(told(pod_server, pod.ok('create_item', run('target-1')))['POD_AUTH_JSON'])
+        for op, payload in (('get_item', 'target-1'), ('search', {}), ('get_file', {'sha256': ''})):
+            assert pod.refused(op, payload, 400, auth=auth | {'type': 'PluginAuth'}) == \
+                f'Failure: Key has incorrect length: {length}'
+    pod = pod_server.pod(key='')
+    pod.make(id='target-1')
+    auth = json.loads(told(pod_server, pod.ok('create_item', run('target-1')))['POD_AUTH_JSON'])
+    assert pod.ok('get_item', 'target-1', auth=auth | {'type': 'PluginAuth'})
+
+
 def test_the_target_has_to_exist(pod, target):
     for ghost in ('ghost-99', ''):
         assert pod.refused('create_item', run(ghost),

@@ -128,6 +128,28 @@ def test_json_is_compact_and_not_escaped(pod):
     assert '"name":"größer 😀"' in text and text.startswith('[{') and ': ' not in text and ', ' not in text
 
 
+def test_keys_of_objects_are_sorted_by_their_bytes(pod):
+    pod.define(**{n: 'Text' for n in ('Zed', 'zed', '1a', 'é', '_m', '~z')})
+    pod.make(id='thing-1', Zed='x', zed='x', é='x', _m='x', **{'1a': 'x', '~z': 'x'})
+    pod.make(id='thing-2')
+    edge = {'_source': 'thing-1', '_target': 'thing-2', '_name': 'to'}
+    own = pod.ok('create_edge', edge)
+    query = {'id': 'thing-1', '[[edges]]': {}, '~[[edges]]': {}}
+    for op, payload in (('get_item', 'thing-1'), ('get_item', own), ('search', query), ('search', {}),
+                        ('bulk', {'search': [query]}),
+                        ('get_edges', {'item': 'thing-1', 'direction': 'Outgoing', 'expandItems': True})):
+        for wire in ('v3', 'v4'):
+            reply = pod.post(op, payload, wire=wire)
+            assert reply.text == json.dumps(reply.json, sort_keys=True, ensure_ascii=False, separators=(',', ':'))
+    assert list(pod.find(**query)[0]) == ['1a', 'Zed', '[[edges]]', '_m', 'dateCreated', 'dateModified',
+        'dateServerModified', 'deleted', 'id', 'type', 'zed', '~[[edges]]', '~z', 'é']
+    big = [{'type': 'Big', 'zed': 'x' * 1000, 'Zed': 'y'} for _ in range(1500)]
+    pod.ok('bulk', {'createItems': big})
+    reply = pod.post('search', {'type': 'Big'})
+    assert len(reply.json) == 1500
+    assert reply.text == json.dumps(reply.json, sort_keys=True, separators=(',', ':'))
+
+
 def test_a_connection_serves_many_requests(pod):
     con = pod.server.connect()
     for _ in range(3):

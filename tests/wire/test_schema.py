@@ -129,8 +129,84 @@ def test_deleting_a_definition_leaves_it_in_force(pod):
 
 def test_a_definition_cannot_be_broken_by_an_update(pod):
     id = pod.ok('create_item', schema('hull'))
-    pod.refused('update_item', {'id': id, 'valueType': 'Nonsense'}, 400)
-    assert pod.get(pod.make(hull='x'))['hull'] == 'x'
+    made = pod.make(hull='x')
+    for change in ({'valueType': 'Nonsense'}, {'valueType': 'Real'}, {'valueType': None}, {'valueType': 5},
+        {'propertyName': 'mast'}, {'propertyName': None}, {'itemType': None}):
+        pod.refused('update_item', {'id': id} | change, 400)
+        pod.refused('bulk', {'createItems': [{'type': 'T', 'id': 'thing-2'}], 'updateItems': [{'id': id} | change]}, 400)
+    assert pod.ids(type='T') == []
+    assert pod.get(pod.make(hull='x'))['hull'] == pod.get(made)['hull'] == 'x'
+    assert bare(pod.get(id)) == schema('hull', id=id, deleted=False)
+
+
+def test_a_definition_that_nobody_uses_can_be_changed(pod):
+    id = pod.ok('create_item', schema('hull'))
+    assert pod.ok('update_item', {'id': id, 'itemType': 'Ship', 'valueType': 'Integer'}) == {}
+    assert bare(pod.get(id)) == schema('hull', 'Integer', 'Ship', id=id, deleted=False)
+    pod.refused('create_item', {'type': 'T', 'hull': 'x'}, 400, 'to Integer (hull)')
+    made = pod.make(hull=5)
+    assert pod.ids(hull=5) == [made]
+    pod.ok('update_item', {'id': made, 'hull': None})
+    assert pod.ok('update_item', {'id': id, 'propertyName': 'mast'}) == {}
+    pod.refused('create_item', {'type': 'T', 'hull': 5}, 400, 'Property hull not defined in Schema')
+    pod.refused('search', {'hull': 5}, 400, 'Property hull not defined in Schema')
+    assert pod.get(pod.make(mast=5))['mast'] == 5
+    pod.refused('update_item', {'id': id, 'propertyName': 'sha256'}, 400, 'already defined to type Text')
+    pod.ok('bulk', {'createItems': [schema('sail', id='schema-1')],
+                    'updateItems': [{'id': 'schema-1', 'valueType': 'Real'}, {'id': 'schema-1', 'itemType': 'Raft'}]})
+    assert pod.get(pod.make(sail=5))['sail'] == 5.0
+    pod.refused('bulk', {'updateItems': [{'id': id, 'itemType': 'Raft'}, {'id': 'nobody'}]}, 404)
+    assert pod.get(id)['itemType'] == 'Ship'
+
+
+def test_other_updates_of_a_definition(pod):
+    pod.define(note='Text')
+    for id in (pod.ok('create_item', schema('hull')), BUILT_IN[5][0]):
+        pod.ok('update_item', {'id': id, 'note': 'x', 'deleted': True, 'itemType': 'Other'})
+        assert (pod.get(id)['note'], pod.get(id)['itemType'], pod.get(id)['deleted']) == ('x', 'Other', True)
+    pod.make(hull='x', sha256='y')
+
+
+ODD = ['', ' ', 'a b', 'a ', ' a', 'a.b', 'a"b', "a'b", "a''b", '$', '$.a', '[0]', 'a[1]', '#', '*', '?', '-', 'a-b',
+    '1', '01', '1a', 'é', '日本', '😀', '\\', '\n', 'a\n', '\x02', '%', '_', '_x', '_type', '_text', '_memri',
+    '_limit==', '_name', 'a==', 'a>=', 'a!=', 'a<',
+    'a in', 'dateServerModified>', 'dateServerModified<=', 'dateServerModified==',
+    'deleted!=', 'id==', 'type==', '==', '=', '>=',
+    'friend.name', '[friend]', 'null', 'true', 'x' * 65, 'y' * 1000]
+
+@pytest.mark.parametrize('name', ODD)
+def test_any_text_is_a_name(pod, name):
+    "Neither form nor block-list is looked at where a property is defined, stored or searched for"
+    pod.refused('create_item', {'type': 'T', name: 'x'}, 400,
+        f'Failure: Property {name} not defined in Schema (attempted to use it for json value "x")')
+    pod.ok('create_item', schema(name))
+    pod.ok('create_item', schema(name))
+    pod.refused('create_item', schema(name, 'Real'), 400,
+        f'Schema for property {name} is already defined to type Text, cannot override to type Real')
+    pod.refused('create_item', {'type': 'T', name: 5}, 400, f'Failure: Failed to parse json value 5 to Text ({name})')
+    pod.make(id='thing-1', **{name: 'x'})
+    pod.ok('bulk', {'createItems': [{'type': 'Thing', 'id': 'thing-2', name: 'y'}, {'type': 'Thing', 'id': 'thing-3'}]})
+    assert pod.get('thing-1').items() >= {'id': 'thing-1', 'type': 'Thing', name: 'x'}.items()
+    assert pod.ids(**{name: 'x'}) == ['thing-1'] and pod.ids(**{name: 'y', 'type': 'Thing'}) == ['thing-2']
+    assert pod.ids(**{name: 'z'}) == []
+    pod.refused('search', {name: 5}, 400, f'Failure: Failed to parse json value 5 to Text ({name})')
+    pod.refused('search', {name: None}, 400, 'Searching for undefined (null) properties is not supported yet')
+    if name not in ('01', 'null', 'true') and (len(name) > 32 or not name.isalpha() or not name.isascii()):
+        pod.refused('update_item', {'id': 'thing-1', name: 'z'}, 400, 'does not satisfy the format')
+
+
+def test_odd_names_in_one_bulk(pod):
+    assert pod.ok('bulk', {'createItems': [schema('a b'), schema('_c', 'Integer'),
+        {'type': 'Thing', 'id': 'thing-1', 'a b': 'x', '_c': 3}], 'search': [{'_c': 3}]})['search'][0][0]['a b'] == 'x'
+    pod.refused('bulk', {'createItems': [schema('d e'), {'type': 'Thing', 'd e': 3}]}, 400, 'to Text (d e)')
+    pod.refused('create_item', {'type': 'Thing', 'd e': 'x'}, 400, 'Property d e not defined')
+
+
+def test_rowid_as_a_property_is_still_dropped(pod):
+    pod.ok('create_item', schema('rowid', 'Integer', 'Thing'))
+    assert 'rowid' not in pod.get(pod.make(rowid=5))
+    id, = pod.ok('bulk', {'createItems': [{'type': 'Thing', 'rowid': 5}]})['createItems']
+    assert 'rowid' not in pod.get(id)
 
 
 def test_only_this_exact_type_defines(pod):
