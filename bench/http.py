@@ -24,6 +24,7 @@ import msgspec
 import requests
 
 from pymemri.core import now_ms
+from pymemri.engine import files
 from pymemri.engine.pod import Pod
 from pymemri.server.app import App
 from pymemri.server.serve import serve
@@ -53,12 +54,32 @@ class WithNoop:
         await send({'type': 'http.response.body', 'body': b'[]'})
 
 
+class Nowhere:
+    "A blob store that reads what it is given and keeps nothing"
+    def __init__(self, path): self.names = map('sha224-{:056x}'.format, itertools.count())
+    def put(self, data):
+        for part in data: pass
+        return next(self.names)
+    def size(self, ref): return 0
+    def remove(self, ref): pass
+
+
+class WithoutDisk(App):
+    "The app, which does all that it does with a file except to keep it"
+    def __init__(self, settings):
+        files.DiskBlobs = Nowhere
+        super().__init__(settings)
+
+
+APPS = dict(noop=WithNoop, nowhere=WithoutDisk)
+
+
 class Server:
     "A server process; `with Server(home) as s: s.port`"
-    def __init__(self, home, **settings):
+    def __init__(self, home, app='noop', **settings):
         self.log = open(Path(home) / 'server.log', 'wb')
         said = json.dumps(dict(data_folder=str(home), port=0, non_tls=True) | settings)
-        self.process = subprocess.Popen([sys.executable, '-P', __file__, '--serve', said], stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([sys.executable, '-P', __file__, '--serve', app, said], stdout=subprocess.PIPE,
                                         stderr=self.log)
         line = self.process.stdout.readline().decode()
         if not line: raise SystemExit(Path(self.log.name).read_text())
@@ -132,7 +153,7 @@ def drive(server, each, clients=1, seconds=.4):
             line.ask()
             ready.register(line.socket, selectors.EVENT_READ, line)
         while lines:
-            for key, _ in ready.select():
+            for key, _ in ready.select(0):
                 if (took := key.data.read()) is None: continue
                 times.append(took)
                 if clock() < until: key.data.ask()
@@ -193,7 +214,7 @@ GOALS = { # gate: (what, goal, at least?)
     'H3': ('get, opened for each request against kept open (p50)', 2.0, True),
     'H4': ('server CPU of a get, against no-op', 2.0, False),
     'F2': ('upload without a disk, against sha256 alone', .51, True)}
-results = dict(gates=[], operations=[], clients=[], owners=[])
+results = dict(gates=[], operations=[], clients=[], owners=[], uploads=[])
 
 
 def report(gate, value, detail=''):
@@ -311,31 +332,42 @@ def opening(server, ids, rounds):
 
 
 def uploads(rounds, size):
-    "F2: a file through the server onto a disk in memory"
-    shm = Path('/dev/shm')
-    content, took = random.Random(4).randbytes(MB) * (size // MB), []
-    with tempfile.TemporaryDirectory(prefix='pymemri-bench-', dir=shm if shm.is_dir() else None) as home, \
-            Server(home) as server:
-        auth = b'Pod ' + base64.urlsafe_b64encode(msgspec.json.encode(AUTH))
-        for k in range(rounds + 1):
-            start = clock()
-            digest = hashlib.sha256(content).hexdigest()
-            alone = clock() - start
-            id = server.ask('create_item', dict(type='File', sha256=digest))
-            line = http.client.HTTPConnection('127.0.0.1', server.port, blocksize=MB)
-            start = clock()
-            line.request('POST', f'/v5/bench/upload_file/{digest}', content, {'Authorization': auth})
-            got = line.getresponse()
-            assert got.read() == b'{}' and got.status == 200
-            if k: took.append((alone, clock() - start))
-            if k == 1:
-                line.request('POST', '/v5/bench/get_file', msgspec.json.encode(dict(auth=AUTH, payload=dict(sha256=digest))))
-                assert hashlib.sha256(line.getresponse().read()).hexdigest() == digest
-            line.close()
-            assert server.ask('purge', dict(ids=[id])) == dict(purged=1)
-    alone, sent = (statistics.median(t[i] for t in took) for i in (0, 1))
-    report('F2', statistics.median(a / b for a, b in took), f'{size / MB / sent:,.0f} MiB/s, sha256 alone '
-           f'{size / MB / alone:,.0f} MiB/s, {size // MB} MiB{"" if shm.is_dir() else ", on the disk of temporary files"}')
+    "F2: a file through the server, which seals it and keeps nothing, and then onto a disk in memory"
+    content, shm = random.Random(4).randbytes(MB) * (size // MB), Path('/dev/shm')
+    for app in ('nowhere', 'noop'):
+        with tempfile.TemporaryDirectory(prefix='pymemri-bench-', dir=shm if shm.is_dir() else None) as home, \
+                Server(home, app) as server:
+            took = [upload(server, content, app != 'nowhere' and not k) for k in range(rounds + 1)][1:] # one to warm up
+        alone, sent = (statistics.median(t[i] for t in took) for i in (0, 1))
+        ratio, speed = statistics.median(a / b for a, b in took), f'{size / MB / sent:,.0f} MiB/s'
+        if app == 'nowhere':
+            report('F2', ratio, f'{speed}, sha256 alone {size / MB / alone:,.0f} MiB/s, {size // MB} MiB')
+            results['uploads'].append(dict(name='kept nowhere', rate=size / sent, against_sha256=ratio))
+        else:
+            where = 'to a disk in memory' if shm.is_dir() else 'to the disk of temporary files'
+            results['uploads'].append(dict(name=where, rate=size / sent, against_sha256=ratio))
+            print(f'{"":4} {"the same, " + where:54} {ratio:6.2f}{"":15} {speed}', flush=True)
+
+
+def upload(server, content, check):
+    "Seconds to digest a file here, and to upload it; perhaps it is read back, too"
+    auth = b'Pod ' + base64.urlsafe_b64encode(msgspec.json.encode(AUTH))
+    start = clock()
+    digest = hashlib.sha256(content).hexdigest()
+    alone = clock() - start
+    id = server.ask('create_item', dict(type='File', sha256=digest))
+    line = http.client.HTTPConnection('127.0.0.1', server.port, blocksize=MB)
+    start = clock()
+    line.request('POST', f'/v5/bench/upload_file/{digest}', content, {'Authorization': auth})
+    got = line.getresponse()
+    assert got.read() == b'{}' and got.status == 200
+    sent = clock() - start
+    if check:
+        line.request('POST', '/v5/bench/get_file', msgspec.json.encode(dict(auth=AUTH, payload=dict(sha256=digest))))
+        assert hashlib.sha256(line.getresponse().read()).hexdigest() == digest
+    line.close()
+    assert server.ask('purge', dict(ids=[id])) == dict(purged=1)
+    return alone, sent
 
 
 def growth(server, ids, rounds, owners=(1, 100, 1000)):
@@ -375,9 +407,9 @@ def main():
     p.add_argument('--quick', action='store_true', help='one round of everything, on fewer items')
     p.add_argument('--items', type=int, help='in the Pod that is asked; default: 100,000, or 5,000 if quick')
     p.add_argument('--json', type=Path, help='write the figures there, too')
-    p.add_argument('--serve', help=argparse.SUPPRESS)
+    p.add_argument('--serve', nargs=2, help=argparse.SUPPRESS)
     args = p.parse_args()
-    if args.serve: return serve(Settings(**json.loads(args.serve)), WithNoop)
+    if args.serve: return serve(Settings(**json.loads(args.serve[1])), APPS[args.serve[0]])
     rounds, n = (1, 5000) if args.quick else (7, 100_000)
     n = results['items'] = args.items or n
     home = tempfile.mkdtemp(prefix='pymemri-bench-')

@@ -7,8 +7,8 @@ __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'TAR', 'CODES', 'MAX_JSON', 'MAX_FIL
            'WAITING', 'WIRES', 'HEADERS', 'PREFLIGHT', 'OPS', 'OPERATIONS', 'SPECIAL', 'WHOLE', 'BODY', 'NO_AUTH',
            'NO_PATH', 'MADE', 'PACK_FROM', 'Ask', 'Answer', 'missed', 'code_of', 'told', 'told_as_memri', 'read_all',
            'unzip', 'Pipe', 'App', 'preflight', 'check_length', 'closing', 'swallow', 'Operation', 'bare', 'plain',
-           'get_item', 'spelled', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'not_allowed', 'check_declared',
-           'decoded', 'as_json', 'pack', 'sized', 'members', 'archive']
+           'get_item', 'spelled', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'body_of', 'not_allowed',
+           'check_declared', 'decoded', 'as_json', 'pack', 'sized', 'members', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
 import asyncio, base64, hashlib, queue, tarfile, tempfile, time, traceback, zlib
@@ -41,12 +41,14 @@ class Ask:
     "A request: what was asked, and how to get its body"
     __slots__ = ('method', 'parts', 'headers', 'length', 'receive', 'started', 'wire', 'owner', 'op')
     def __init__(self, scope:dict, receive:Callable[[], Awaitable[dict]]):
-        path = scope['raw_path'].partition(b'?')[0].decode('latin-1')
-        if path[-1:] == '/' and path != '/': path = path[:-1]
-        self.method, self.parts, self.receive = scope['method'], path[1:].split('/'), receive
+        path = scope['raw_path'].decode('latin-1')
+        if '?' in path: path = path.partition('?')[0]
+        parts = path[1:].split('/')
+        if not parts[-1] and len(parts) > 1: del parts[-1] # a slash at the end says nothing
+        self.method, self.parts, self.receive = scope['method'], parts, receive
         self.headers:dict[bytes, bytes] = dict(scope['headers'])
-        said = self.headers.get(b'content-length', b'')
-        self.length = int(said) if said.isdigit() else None # bytes of the body, as the head says
+        said = self.headers.get(b'content-length')
+        self.length = int(said) if said and said.isdigit() else None # bytes of the body, as the head says
         self.started = time.perf_counter()
         self.wire = self.owner = self.op = '' # filled in once the path has led somewhere
 
@@ -136,15 +138,15 @@ class Pipe:
     def __init__(self):
         self.loop, self.parts, self.room = asyncio.get_running_loop(), queue.SimpleQueue(), asyncio.Semaphore(WAITING)
         self.over = False
-    async def put(self, data:bytes|BaseException|None):
+    async def put(self, data:list[bytes]|BaseException|None):
         "Hand over; None is the end, an exception breaks the reader off"
-        if data is not None and not isinstance(data, BaseException): await self.room.acquire()
+        if isinstance(data, list): await self.room.acquire()
         self.parts.put(data)
     def __iter__(self)->Iterator[bytes]:
-        while (part := self.parts.get()) is not None:
-            if isinstance(part, BaseException): raise part
+        while (parts := self.parts.get()) is not None:
+            if isinstance(parts, BaseException): raise parts
             self.loop.call_soon_threadsafe(self.room.release)
-            yield part
+            yield from parts
     def stop(self):
         "The thread reads no more"
         self.over = True
@@ -158,7 +160,7 @@ class Pipe:
             parts.append(part := message.get('body', b''))
             size, more = size + len(part), message.get('more_body', False)
             if size < PIECE and more: continue
-            if size and not self.over: await self.put(b''.join(parts))
+            if size and not self.over: await self.put(parts)
             parts, size = [], 0
         await self.put(None)
 
@@ -206,7 +208,10 @@ async def __call__(self:App, scope:dict, receive:Callable, send:Callable):
     self.metrics.under_way += 1
     status, answer = 500, None
     try:
-        answer = await self.answer(ask)
+        try:
+            found = self.route(ask)
+            answer = found if isinstance(found, Answer) else await found
+        except Exception as e: answer = self.refusal(ask, e)
         status = answer.status
         await answer.send(send)
     except Exception as e: # in the middle of a file; the server ends the connection, as the answer is not complete
@@ -246,16 +251,17 @@ def run(self:App, f:Callable, *args)->Awaitable:
     "Run `f` in a thread"
     return asyncio.get_running_loop().run_in_executor(self.pods.threads, f, *args)
 
+@patch
+def write(self:App, held:Held, job:Callable[[], Any])->Awaitable:
+    "Run `job` in a transaction, perhaps together with others"
+    return self.pods.write(held, job, asyncio.get_running_loop())
+
 # %% ../../nbs/server/app.ipynb #c96800c7
 @patch
-async def answer(self:App, ask:Ask)->Answer:
-    "The answer to a request, or to what went wrong with it"
-    try:
-        found = self.route(ask)
-        return found if isinstance(found, Answer) else await found
-    except PodError as e: error = e
-    except Exception as e:
-        self.fault(ask, e)
+def refusal(self:App, ask:Ask, error:Exception)->Answer:
+    "The answer to a request that went wrong"
+    if not isinstance(error, PodError):
+        self.fault(ask, error)
         error = PodError(500, 'the server made a mistake, which is in its log; nothing of this request was stored')
     error.message = error.message.replace(self.home, '…') # where the server keeps things is nobody's business
     return told(error) if ask.wire == 'v5' else told_as_memri(error, ask.op, not self.pods.has_met(ask.owner))
@@ -333,12 +339,18 @@ def grant_of(self:App, ask:Ask, auth:Auth)->Grant:
     raise error
 
 @patch
-async def enter(self:App, ask:Ask, auth:Auth)->tuple[Held, Pod|Guard, Grant]:
-    "The Pod of an owner, taken (so it has to be released), as the sender may see it"
+def known(self:App, ask:Ask, auth:Auth)->tuple[Grant, Held|None]:
+    "What the sender of a request may do, and the Pod, taken (so it has to be released), if it is open"
     grant = self.grant_of(ask, auth)
     if grant.permissions is not None: grant.check(self.clock())
-    held = self.pods.take(self.pods.name(ask.owner, grant.key)) or await self.run(self.pods.open, ask.owner, grant.key)
-    return held, guarded(held.pod, grant), grant
+    return grant, self.pods.take(self.pods.name(ask.owner, grant.key))
+
+@patch
+async def enter(self:App, ask:Ask, auth:Auth)->tuple[Held, Pod|Guard]:
+    "The Pod of an owner, taken and opened if it has to be, as the sender may see it"
+    grant, held = self.known(ask, auth)
+    if held is None: held = await self.run(self.pods.open, ask.owner, grant.key)
+    return held, guarded(held.pod, grant)
 
 # %% ../../nbs/server/app.ipynb #5dcea17f
 OPS = {wire: operations(wire) for wire in ('v3', 'v4')}
@@ -356,8 +368,10 @@ async def memri(self:App, ask:Ask)->Answer:
     data = await read_all(ask)
     auth, payload = read_body(data, op, wire) if len(data) < LARGE else await self.run(read_body, data, op, wire)
     if isinstance(auth, ClientAuth): check_key(auth.databaseKey)
-    held, pod, grant = await self.enter(ask, auth)
+    grant, held = self.known(ask, auth)
+    if held is None: held = await self.run(self.pods.open, owner, grant.key)
     try:
+        pod = guarded(held.pod, grant)
         if op == 'get_item': return Answer(in_order(get_item(pod, payload)))
         return await self.memri_call(ask, held, Memri(pod, wire, self.starter, grant.key), payload, grant)
     finally: self.pods.release(held)
@@ -388,7 +402,7 @@ async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:Any, gra
     if op == 'get_file':
         return await self.download(ask, held, partial(sized, held, get_file, memri.pod, payload['sha256']))
     if op in READS: return Answer(await self.run(memri.call, op, payload))
-    out = await asyncio.wrap_future(self.pods.write(held, partial(memri.call, op, payload)))
+    out = await self.write(held, partial(memri.call, op, payload))
     for run in memri.runs: await self.start(ask.owner, held, run, grant)
     return Answer(out)
 
@@ -471,16 +485,15 @@ def auth_in(header:bytes)->bytes:
     except ValueError: raise PodError(401, 'the header Authorization is not base64url of JSON') from None
 
 # %% ../../nbs/server/app.ipynb #2b92db78
-@patch
-async def body_of(self:App, ask:Ask)->tuple[Auth, bytes]:
+def body_of(ask:Ask, data:bytes)->tuple[Auth, bytes]:
     "Who asks, and the payload, still as JSON"
-    encoding = ask.headers.get(b'content-encoding', b'identity').lower()
-    if encoding not in (b'identity', b'gzip'):
-        raise PodError(415, 'a body is plain or gzip, and its head says another Content-Encoding')
-    data = await read_all(ask)
-    if encoding == b'gzip': data = unzip(data) if len(data) < 2**16 else await self.run(unzip, data)
+    encoding = ask.headers.get(b'content-encoding')
+    if encoding is not None and (encoding := encoding.lower()) != b'identity':
+        if encoding != b'gzip':
+            raise PodError(415, 'a body is plain or gzip, and its head says another Content-Encoding')
+        data = unzip(data)
     try:
-        whole = WHOLE.decode(data) if len(data) < LARGE else await self.run(WHOLE.decode, data)
+        whole = WHOLE.decode(data)
         return whole.auth, bytes(whole.payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError): pass # not at once
     try: body = BODY.decode(data) if data else Body()
@@ -510,10 +523,18 @@ async def ours(self:App, ask:Ask)->Answer:
     if upload: return await self.our_upload(ask, parts[3])
     if ask.length > MAX_JSON:
         return closing(told(TooLarge(f'a body has {MAX_JSON:,} bytes at most, and this one {ask.length:,}')), ask)
-    auth, payload = await self.body_of(ask)
-    held, pod, grant = await self.enter(ask, auth)
-    try: return await self.our_call(ask, held, pod, payload, grant, isinstance(auth, ClientAuth))
+    data = await read_all(ask)
+    large = len(data) >= LARGE or b'content-encoding' in ask.headers
+    auth, payload = await self.run(body_of, ask, data) if large else body_of(ask, data)
+    grant, held = self.known(ask, auth)
+    if held is None: held = await self.run(self.pods.open, ask.owner, grant.key)
+    try:
+        pod, op = guarded(held.pod, grant), OPERATIONS.get(ask.op)
+        if op is None or op.how != 'quick':
+            return await self.our_call(ask, held, pod, payload, grant, isinstance(auth, ClientAuth))
+        answer = Answer(op.run(pod, decoded(payload)))
     finally: self.pods.release(held)
+    return answer if len(answer.body) < PACK_FROM else await self.packed(ask, answer)
 
 def not_allowed(method:bytes, ask:Ask)->Answer:
     "Say which method the path takes"
@@ -536,15 +557,12 @@ def about(self:App, ask:Ask)->Answer:
 async def our_call(self:App, ask:Ask, held:Held, pod:Pod|Guard, payload:bytes, grant:Grant, owner:bool)->Answer:
     "Run one operation of our wire"
     op = OPERATIONS.get(ask.op)
-    if op is not None and op.how == 'quick': out = op.run(pod, decoded(payload))
-    else:
-        if not owner and (op.owners if op else ask.op in ('backup', 'create_plugin_auth')):
-            self.metrics.refused.inc()
-            raise Forbidden(f'{ask.op} is for the owner of the Pod, with its key')
-        asked = payload if ask.op == 'bulk' else decoded(payload)
-        if op is None: return await self.special(ask, held, pod, asked, grant)
-        out = await self.work(ask, op, held, pod, payload, asked, grant)
-    answer = Answer(as_json(out))
+    if not owner and (op.owners if op else ask.op in ('backup', 'create_plugin_auth')):
+        self.metrics.refused.inc()
+        raise Forbidden(f'{ask.op} is for the owner of the Pod, with its key')
+    asked = payload if ask.op == 'bulk' else decoded(payload)
+    if op is None: return await self.special(ask, held, pod, asked, grant)
+    answer = Answer(as_json(await self.work(ask, op, held, pod, payload, asked, grant)))
     return answer if len(answer.body) < PACK_FROM else await self.packed(ask, answer)
 
 # %% ../../nbs/server/app.ipynb #2a35779a
@@ -562,7 +580,7 @@ async def work(
         return out
     runs = ask.op in ('create_item', 'bulk') and any(t in payload for t in MADE)
     if runs: check_declared(decoded(payload))
-    out = await asyncio.wrap_future(self.pods.write(held, partial(op.run, pod, asked)))
+    out = await self.write(held, partial(op.run, pod, asked))
     if runs: await self.start_created(ask.owner, held, out, grant)
     return out
 
@@ -615,14 +633,14 @@ async def memri_upload(self:App, ask:Ask, key:str, sha256:str)->Answer:
     if ask.op == 'upload_file': auth = ClientAuth(databaseKey=key)
     else: auth = path_auth(key)
     if isinstance(auth, ClientAuth): check_key(auth.databaseKey)
-    held, pod, _ = await self.enter(ask, auth)
+    held, pod = await self.enter(ask, auth)
     try: return Answer(await self.upload(ask, partial(upload_file, pod, sha256)))
     finally: self.pods.release(held)
 
 @patch
 async def our_upload(self:App, ask:Ask, sha256:str)->Answer:
     "A file in our wire: who asks is in the head"
-    held, pod, _ = await self.enter(ask, auth_of(auth_in(ask.headers.get(b'authorization', b''))))
+    held, pod = await self.enter(ask, auth_of(auth_in(ask.headers.get(b'authorization', b''))))
     try: return Answer(as_json(await self.upload(ask, partial(pod.upload_file, {'sha256': sha256}))))
     finally: self.pods.release(held)
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['IDLE', 'url_of', 'listen', 'ask', 'neighbour', 'not_free', 'check_tls', 'Connection', 'PodServer',
-           'stopped_by_signals', 'new_loop', 'answer', 'greeting', 'serve', 'Served']
+           'stopped_by_signals', 'new_loop', 'answer', 'collect_seldom', 'greeting', 'serve', 'Served']
 
 # %% ../../nbs/server/serve.ipynb #f394b7a3
-import asyncio, errno, http.client, json, logging, os, signal, socket, ssl, threading, time
+import asyncio, errno, gc, http.client, json, logging, os, signal, socket, ssl, threading, time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +98,12 @@ class Connection(HttpToolsProtocol):
         "Bytes came"
         self.moved = time.monotonic()
         super().data_received(data)
+    def on_body(self, body:bytes):
+        "A part of a body came"
+        cycle = self.cycle
+        if not cycle.body: cycle.body, body = body, b''
+        elif isinstance(cycle.body, bytes): cycle.body = bytearray(cycle.body)
+        super().on_body(body)
     def stuck(self, now:float, idle:float)->bool:
         "Whether the client has kept us waiting for `idle` seconds"
         left, cycle = self.transport.get_write_buffer_size(), self.cycle
@@ -161,6 +167,13 @@ def answer(server:PodServer, sock:socket.socket):
         with asyncio.Runner(loop_factory=new_loop) as runner: runner.run(server.serve(sockets=[sock]))
     finally: log.removeFilter(unasked)
 
+# %% ../../nbs/server/serve.ipynb #d768b499
+def collect_seldom():
+    "Have the garbage collector pass over what is here now, and look at the rest less often"
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
 # %% ../../nbs/server/serve.ipynb #b1dfcaef
 def greeting(settings:Settings)->str:
     "What the server says when it is ready"
@@ -181,6 +194,7 @@ def serve(
         settings = replace(settings, port=sock.getsockname()[1])
         app = make(settings)
         server = PodServer(app, settings, lambda: print(greeting(settings), flush=True))
+        collect_seldom()
         with stopped_by_signals(server):
             try: answer(server, sock)
             finally: app.close()

@@ -89,8 +89,8 @@ class Log:
             if (whole := int(moment)) != second: second, at = whole, stamp(whole)[:-4]
             if (said := known.get(what)) is None:
                 said = known[what] = f'"method":{json.dumps(what[0])},"path":{json.dumps(called(*what[1:]))}'
-            lines.append('{"time":"%s%03dZ",%s,"status":%d,"ms":%.2f}' % (
-                at, (moment - whole) * 1000, said, status, seconds * 1000))
+            milli = int((moment - whole) * 1000)
+            lines.append(f'{{"time":"{at}{milli:03}Z",{said},"status":{status},"ms":{seconds * 1000:.2f}}}')
         if lines: self.put(lines)
     def put(self, lines:list[str]):
         "Write whole lines"
