@@ -263,9 +263,9 @@ def unmarked(self:Finder, text:str, connection:Callable[[], Any])->str:
 # %% ../../nbs/engine/query.ipynb #4af96b57
 @patch
 def one(self:Store, sql:str, params:tuple|list)->tuple|None:
-    "The first row of a statement, by the shortest road: for reads that take microseconds"
+    "The row of a statement that gives one at most, by the shortest road: for reads that take microseconds"
     if self.pid == os.getpid() and self.main is not None and self.lock.acquire(False):
-        try: return self.main.execute(sql, params).fetchone()
+        try: return self.cursor.execute(sql, params).fetchone()
         except sqlcipher.DatabaseError as e: error = e
         finally: self.lock.release()
         with telling(self.path): raise error

@@ -147,6 +147,7 @@ class Store:
     def forget(self):
         "Start with no connection and nothing remembered, as after a fork"
         self.lock, self.pid, self.main, self.pool, self.now = threading.RLock(), os.getpid(), None, [], 0
+        self.cursor = None # of `main`, for `one`: making another for each read takes a tenth of its time
         self.lending, self.lent = threading.Lock(), set()
         self.types, self.type_names, self.names, self.schema = {}, {}, {}, Schema()
         self.schema_seen = self.data_seen = None
@@ -195,6 +196,7 @@ def open(self:Store):
     "Open the file, lay it out if it is new, and read its schema"
     os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)) # ours alone from its first byte
     self.main = connect(self.path, self._key, self.wait)
+    self.cursor = self.main.cursor()
     _stores.add(self)
     at_fork()
     try:
@@ -253,7 +255,7 @@ def let_go(self:Store):
     "Close every connection"
     for db in [self.main, *self.pool]:
         if db is not None: db.close()
-    self.main, self.pool = None, []
+    self.main, self.cursor, self.pool = None, None, []
 
 # %% ../../nbs/engine/store.ipynb #9468bcfb
 @patch

@@ -76,7 +76,7 @@ class Log:
         self.write, self.clock, self.notes, self.lock = write, clock, deque(), threading.Lock()
     def note(self, method:str, wire:str, owner:str, op:str, status:int, seconds:float):
         "Remember a request; `wire`, `owner` and `op` are what `called` takes"
-        self.notes.append((self.clock(), (method, wire, owner, op), status, seconds))
+        self.notes.append((self.clock(), (method, wire, owner, op, status), seconds))
     def say(self, event:str, **what):
         "Write a line about something else, now"
         self.flush()
@@ -85,12 +85,13 @@ class Log:
         "Write what was noted"
         lines, known, second, at, notes = [], {}, None, '', self.notes
         while notes:
-            moment, what, status, seconds = notes.popleft()
-            if (whole := int(moment)) != second: second, at = whole, stamp(whole)[:-4]
+            moment, what, seconds = notes.popleft()
+            if (whole := int(moment)) != second: second, at = whole, f'{{"time":"{stamp(whole)[:-4]}'
             if (said := known.get(what)) is None:
-                said = known[what] = f'"method":{json.dumps(what[0])},"path":{json.dumps(called(*what[1:]))}'
-            milli = int((moment - whole) * 1000)
-            lines.append(f'{{"time":"{at}{milli:03}Z",{said},"status":{status},"ms":{seconds * 1000:.2f}}}')
+                method, status = json.dumps(what[0]), what[-1]
+                said = f'"method":{method},"path":{json.dumps(called(*what[1:4]))},"status":{status},"ms":'
+                known[what] = said
+            lines.append(f'{at}{int((moment - whole) * 1000):03}Z",{said}{seconds * 1000:.2f}}}')
         if lines: self.put(lines)
     def put(self, lines:list[str]):
         "Write whole lines"
