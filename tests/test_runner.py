@@ -158,7 +158,12 @@ def numbers(path, n):
     return [int(x) for x in path.read_text().split()]
 
 
-def living(pids): return [p for p in pids if psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE]
+def lives(pid):
+    try: return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess: return False
+
+
+def living(pids): return [p for p in pids if lives(p)]
 
 
 # ---- a process ----
@@ -395,7 +400,7 @@ def test_no_secret_is_shown_to_who_lists_processes(road, tmp_path):
     client = road()
     plugin(client, 'Sleeps', note=str(tmp_path / 'pids'), wait=0)
     numbers(tmp_path / 'pids', 2)
-    family = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+    family = [p for p in psutil.Process().children(recursive=True) if lives(p.pid)]
     words = [w for p in family for w in p.cmdline()]
     assert words and not any(KEY in w or OWNER in w or 'nonce' in w for w in words)
     supervisor = next(p for p in psutil.Process().children() if any('supervisor' in w for w in p.cmdline()))

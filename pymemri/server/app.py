@@ -338,6 +338,7 @@ def grant_of(self:App, ask:Ask, auth:Auth)->Grant:
     else: return grant
     raise error
 
+# %% ../../nbs/server/app.ipynb #8abd6e87
 @patch
 def known(self:App, ask:Ask, auth:Auth)->tuple[Grant, Held|None]:
     "What the sender of a request may do, and the Pod, taken (so it has to be released), if it is open"
@@ -536,6 +537,7 @@ async def ours(self:App, ask:Ask)->Answer:
     finally: self.pods.release(held)
     return answer if len(answer.body) < PACK_FROM else await self.packed(ask, answer)
 
+# %% ../../nbs/server/app.ipynb #6d4607f0
 def not_allowed(method:bytes, ask:Ask)->Answer:
     "Say which method the path takes"
     answer = closing(told(PodError(405, f'this path takes {method.decode()} only')), ask)

@@ -23,7 +23,7 @@ def test_an_item_has_six_fields_at_least(pod):
 def test_ids_are_random(pod): assert len({pod.make() for _ in range(20)}) == 20
 
 
-@pytest.mark.parametrize('id', ['abcdef', 'ABC-_9', '______', '------', 'x' * 36, '123456', secrets.token_hex(16),
+@pytest.mark.parametrize('id', ['abcdef', 'ABC-_9', '______', '------', 'x' * 36, '123456', '0f' * 16,
     'a-b_c1'])
 def test_good_ids(pod, id):
     assert pod.make(id=id) == id
