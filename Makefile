@@ -23,7 +23,7 @@ demo: $(STAMP) ## photographs into an encrypted Pod, and back: make demo [DIR=~/
 	@$(BIN)/pymemri demo $(if $(filter command,$(firstword $(origin DIR))),--folder "$$DIR")
 
 test: check ## all that must hold: what check does, then pytest
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 check: $(STAMP) ## is all that is stored what the notebooks give? export, outputs, docs/, README.md
 	@$(BIN)/python tools/export.py --check
