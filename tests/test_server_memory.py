@@ -1,5 +1,5 @@
 """What a server keeps: not the bytes that pass through it, and nothing of clients that hang up."""
-import base64, gzip, hashlib, http.client, json, os, re, signal, socket, subprocess, sys, threading, time
+import faulthandler, base64, gzip, hashlib, http.client, json, os, re, signal, socket, subprocess, sys, threading, time
 from pathlib import Path
 
 import pytest
@@ -46,10 +46,11 @@ def asking(op, payload, wire='v5'):
     return head(f'/{wire}/{OWNER}/{op}', len(body)) + body
 
 
-def eventually(f, seconds=20):
-    "`f()` becomes true"
+def eventually(f, seconds=90):
+    "`f()` becomes true; a disk that has a gibibyte to write may take its time. If it does not, all threads are shown"
     until = time.monotonic() + seconds
     while not f() and time.monotonic() < until: time.sleep(.02)
+    if not f(): faulthandler.dump_traceback(sys.__stderr__)
     assert f()
 
 
@@ -124,7 +125,8 @@ def leftovers(home): return [p for p in home.rglob('*') if 'new' in p.parts[:-1]
 
 def nothing_left(served, home):
     "Nobody uses a Pod, no temporary file is there, and the Pods close"
-    eventually(lambda: users(served) == 0 and not leftovers(home))
+    eventually(lambda: users(served) == 0)
+    eventually(lambda: not leftovers(home))
     eventually(lambda: not served.app.pods.held)
     eventually(lambda: served.app.metrics.under_way == 0)
     eventually(lambda: served.app.files._work_queue.empty())

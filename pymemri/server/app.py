@@ -664,8 +664,9 @@ async def pieces(self:App, ask:Ask, held:Held, open:Callable[[], tuple[Iterator[
     finally:
         gone.cancel()
         await asyncio.gather(coming or gone, gone, return_exceptions=True)
-        if parts is not None: await run(parts.close)
-        self.pods.release(held)
+        try:
+            if parts is not None: await run(parts.close)
+        finally: self.pods.release(held)
 
 @patch
 async def download(self:App, ask:Ask, held:Held, open:Callable, headers:list=BYTES)->Answer:
