@@ -145,7 +145,9 @@ class Line:
 
 def drive(server, each, clients=1, seconds=.4):
     """Ask for so long; what came of it. `each` gives requests and what checks their answers. A plain loop, as an event
-    loop would cost more than the server: then the endpoint that does nothing waits, and looks cheaper than it is"""
+    loop would cost more than the server: then the endpoint that does nothing waits, and looks cheaper than it is. The
+    loop never sleeps: to wake up a client is work that the system counts as the server's, and the more so the longer an
+    answer takes"""
     times, lines, until = [], [Line(server.port, each) for _ in range(clients)], clock() + seconds
     start, cpu = clock(), server.cpu()
     with selectors.DefaultSelector() as ready:
