@@ -142,7 +142,7 @@ def ended(client, run, wait=60):
     return found
 
 
-def wait_for(true, seconds=20, why='waited in vain'):
+def wait_for(true, seconds=120, why='waited in vain'):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, why
@@ -322,8 +322,7 @@ def test_an_embedded_pod_is_a_server_only_as_long_as_it_has_to(tmp_path):
         stranger = PodClient(served.url, owner_key='somebody else', database_key=KEY, register_base_schema=False)
         with pytest.raises(Exception, match='Unexpected owner'): stranger.api.search({})
         client.api.update_item({'id': run.id, 'status': 'aborted'})
-        wait_for(lambda: client.api.road.host.served is None, 10)
-        assert not served.thread.is_alive()
+        wait_for(lambda: client.api.road.host.served is None and not served.thread.is_alive())
         assert plugin(client, 'Plain').status == 'done'  # and another one
 
 

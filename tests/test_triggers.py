@@ -67,7 +67,7 @@ def told(tmp_path):
     return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def wait_for(true, seconds=30):
+def wait_for(true, seconds=120): # a run is three processes that start, on a machine that may have no time
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, 'waited in vain'

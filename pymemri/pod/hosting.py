@@ -49,6 +49,7 @@ class Host:
         self.pod, self.key, self.pid = pod, key, os.getpid()
         self.settings = settings or host_settings(pod.folder.parent.parent, os.environ)
         self.served, self.lock, self.over, self.thread = None, threading.RLock(), threading.Event(), None
+        self.ending:threading.Thread|None = None # of a server that nothing needs any more
     def __repr__(self): return f'Host({self.served or "at rest"})'
 
 @patch
@@ -60,6 +61,7 @@ def serve(self:Host)->Any:
         class OneOwner(App):
             def check_owner(app, owner:str):
                 if owner != self.pod.owner: raise Forbidden('Unexpected owner')
+            def fire(app): "Nothing: the host looks at triggers itself"
         self.served = Served(self.settings, make=OneOwner).start()
         self.served.app.starter.runs.idle = self.rest
         self.served.app.starter.paths = program_paths()
@@ -80,13 +82,13 @@ def start(self:Host, run:dict):
 # %% ../../nbs/pod/hosting.ipynb #54f3f5f1
 @patch
 def rest(self:Host):
-    "Close the server soon, if nothing runs"
+    "Close the server soon, if nothing runs. Another one may open meanwhile"
     def stop():
         with self.lock:
             if self.served is None or self.served.app.starter.runs.jobs: return
-            self.served.stop()
-            self.served = None
+            served, self.served, self.ending = self.served, None, threading.current_thread()
             atexit.unregister(self.close)
+        served.stop()
     threading.Thread(target=stop, name='Pod at rest', daemon=True).start()
 
 @patch
@@ -99,7 +101,8 @@ def close(self:Host):
     with self.lock:
         if self.served: self.served.stop()
         self.served = None
-    if self.thread and self.thread is not threading.current_thread(): self.thread.join(5)
+    for t in (self.thread, self.ending):
+        if t and t is not threading.current_thread(): t.join(5)
     atexit.unregister(self.close)
 
 # %% ../../nbs/pod/hosting.ipynb #b4f2ff2b

@@ -117,7 +117,9 @@ def release(self:Pods, held:Held):
         held.last = time.monotonic()
         done = not held.users and (held.stale or not self.keep)
         if done and self.held.get(held.name) is held: del self.held[held.name]
-    if done: self.threads.submit(held.pod.close)
+    if not done: return
+    try: self.threads.submit(held.pod.close)
+    except RuntimeError: held.pod.close() # all threads are at rest, as everything is being closed
 
 # %% ../../nbs/server/pods.ipynb #ced71ed2
 @patch
@@ -164,7 +166,9 @@ def write(
     with held.lock:
         held.jobs.append((job, future))
         start, held.busy = not held.busy, True
-    if start: self.threads.submit(self.drain, held)
+    try:
+        if start: self.threads.submit(self.drain, held)
+    except RuntimeError: raise Unavailable('the Pod is closed') from None # with all its threads
     return future
 
 @patch
