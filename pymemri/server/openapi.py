@@ -93,7 +93,7 @@ DESCRIBED:dict[str, tuple[str, dict, dict]] = { # operation → what it does, wh
         expandItems=BOOL), listed(obj(('name', 'item'), name=TEXT, item=obj(('id',), True, id=ID)))),
     'count': ('How many items match', named('Query'), COUNT),
     'facets': ('How often each value of a property occurs', obj(('by',), True, query=named('Query'), by=TEXT,
-                                                               limit=COUNT),
+                                                               limit=COUNT, step=dict(type='integer', minimum=1)),
                listed(obj(('value', 'count'), value=VALUE, count=COUNT))),
     'schema': ('What the Pod knows of types', ANY, obj(('properties', 'types'), properties=obj(more=TEXT),
                                                        types=obj(more=ANY))),
