@@ -868,6 +868,25 @@ def graph(
     from pymemri.widgets.graph import Graph
     return Graph(self.get(items) if isinstance(items, str) else items, self)
 
+@patch
+def timeline(
+    self:PodClient,
+    query:dict|None=None, # Which items; all if missing
+    date:str|None=None,   # A property; of each type the date that people mean, if missing
+)->Any: # A `widgets.timeline.Timeline`
+    "Items in time, a row for each type; `.selected` are those in the span that was picked"
+    from pymemri.widgets.timeline import Timeline
+    return Timeline(self, query, date)
+
+@patch
+def map(
+    self:PodClient,
+    photos:Iterable[Photo]|dict|None=None, # Photos, or a query; None for all photos that know their place
+)->Any: # A `widgets.places.Places`
+    "Where photos were taken, on a map that asks no other machine; `.selected` are those of the places that were picked"
+    from pymemri.widgets.places import Places
+    return Places(photos, self)
+
 # %% ../../nbs/pod/client.ipynb #4ebb2976
 @patch
 def _pull(self:PodClient, ids:list[str], priority:Priority)->set[str]: # Ids of the items that the Pod has

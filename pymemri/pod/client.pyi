@@ -322,6 +322,14 @@ class PodClient:
         """An item with its neighbours, or several items with the edges between them; a click on a node brings more"""
         ...
 
+    def timeline(self, query: dict | None=None, date: str | None=None) -> Any:
+        """Items in time, a row for each type; `.selected` are those in the span that was picked"""
+        ...
+
+    def map(self, photos: Iterable[Photo] | dict | None=None) -> Any:
+        """Where photos were taken, on a map that asks no other machine; `.selected` are those of the places that were picked"""
+        ...
+
     def _pull(self, ids: list[str], priority: Priority) -> set[str]:
         """Bring the local store up to date"""
         ...

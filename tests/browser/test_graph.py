@@ -120,7 +120,7 @@ def test_how_it_looks(notebook):
     still(nb)
     out.get_by_role('button', name='ada@example.org, Account').click()
     still(nb)
-    out.get_by_role('button', name='Letter 3').click()
+    out.get_by_role('button', name='Letter 3, EmailMessage').click()
     out.get_by_role('button', name='Charles Babbage, Person').first.wait_for()
     still(nb)
     for theme in ('light', 'dark'):
