@@ -12,7 +12,9 @@ from html import escape
 from typing import Any, Iterable, NamedTuple
 from fastcore.basics import patch
 from ..core import Invalid
+from ..data.cards import HIDDEN, cut, short_id
 from ..data.item import ItemBase, ItemList
+from ..options import options
 from .live import Live, answers
 
 # %% ../../nbs/widgets/graph.ipynb #64a76bc9
@@ -26,8 +28,7 @@ def name_of(
     "What an item is called in a drawing"
     first = next((str(json[n]) for n in NAMES if isinstance(json.get(n), str) and json[n].strip()), '')
     if 'firstName' in json and first == json['firstName']: first = f'{first} {json.get("lastName") or ""}'
-    text = ' '.join(first.split()) or f'{json["type"]} {str(json.get("id") or "")[:6]}'.strip()
-    return text if len(text) <= length else text[:length - 1] + '…'
+    return cut(' '.join(first.split()) or f'{json["type"]} {short_id(json.get("id"))}'.strip(), length)
 
 # %% ../../nbs/widgets/graph.ipynb #32cf4081
 class Arrow(NamedTuple):
@@ -221,7 +222,7 @@ def svg_node(node:dict, x:float, y:float, colour:str)->str:
     "A node as SVG, with its name below"
     r = 11 if node['first'] else 8
     return f'<circle cx="{x:.0f}" cy="{y:.0f}" r="{r}" fill="{colour}"/>' \
-        f'<text x="{x:.0f}" y="{y + r + 13:.0f}" text-anchor="middle">{escape(node["name"])}</text>'
+        f'<text x="{x:.0f}" y="{y + r + 13:.0f}" text-anchor="middle">{HIDDEN if options.redact else escape(node["name"])}</text>'
 
 def svg_arrow(name:str, a:tuple[float, float], b:tuple[float, float])->str:
     "An edge as SVG: a line that ends before the nodes, with a name in its middle"
@@ -244,7 +245,7 @@ def still(self:Graph)->str: # HTML with an SVG
     dots = ''.join(svg_node(self.nodes[k], *at[place[k]], self.colours[self.nodes[k]['type']]) for k in keys)
     legend = ''.join(f'<li style="display:inline;margin-right:1em"><span style="color:{c}">●</span> {escape(t)}</li>' for t, c in self.colours.items())
     left = len(self.nodes) - len(keys) + sum(self.more.values())
-    return f'''<figure class="pm-still" style="margin:0"><svg role="img" aria-label="{escape(repr(self))}"
+    return f'''<figure class="pm-still" style="margin:0"><svg role="img" aria-label="a graph of {len(self.nodes)} items"
         viewBox="{x0:.0f} {y0:.0f} {x1 - x0:.0f} {y1 - y0:.0f}" style="width:100%;max-width:{min(900, x1 - x0):.0f}px;height:auto"
         font-family="system-ui,sans-serif" font-size="12" fill="currentColor"><style>.pm-e{{font-size:10px;opacity:.7}}</style>
         <defs><marker id="pm-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>

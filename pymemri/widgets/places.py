@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from ..core import Invalid
 from ..data.item import ItemList
 from ..data.photo import Photo
+from ..options import options
 from .live import Live, Reply, answers
 from .pictures import TOGETHER, Copied, copy_of, facts_of, places_of
 
@@ -124,6 +125,7 @@ def coarse()->str:
 @patch
 def still(self:Places)->str: # HTML with an SVG
     "The whole map; no scripts"
+    if options.redact: return Live.still(self)
     near = {}
     for _, lat, long in self.load(): near.setdefault((round(lat / 4), round(long / 4)), []).append((lat, long))
     def dot(some):

@@ -13,6 +13,7 @@ from typing import Any
 from fastcore.basics import patch
 from ..core import Invalid
 from ..data.item import ItemList, from_ms, to_ms
+from ..options import options
 from .graph import COLOURS
 from .live import Live, answers
 
@@ -161,6 +162,7 @@ def moment(ms:int)->str:
 @patch
 def still(self:Timeline)->str: # HTML with an SVG
     "The whole timeline; no scripts"
+    if options.redact: return Live.still(self)
     shown = self.bars(*self.start()['span'])
     (a, b), step, tall, wide = self.span, shown['step'], 38, 640
     def row(i, r, bars):

@@ -22,7 +22,7 @@ export default view(async ({el, ask, on, say, signal}) => {
   el.append(h('div', {class: 'pm-graph'}, bar, sheet));
 
   // ---- forces
-  const links = d3.forceLink().id(n => n.key).distance(l => 85 + 1.5 * Math.sqrt(Math.max(l.source.degree, l.target.degree)) * 6).strength(.5);
+  const links = d3.forceLink().id(n => n.key).distance(l => 100 + 1.5 * Math.sqrt(Math.max(l.source.degree, l.target.degree)) * 6).strength(.5);
   const sim = d3.forceSimulation().force('link', links).force('apart', d3.forceManyBody().strength(-320).distanceMax(700))
     .force('touch', d3.forceCollide(30)).force('x', d3.forceX().strength(.035)).force('y', d3.forceY().strength(.05)).alphaDecay(.035).stop();
   function run(heat) {
