@@ -31,11 +31,11 @@ _all_ = ['DEFAULT_POD_ADDRESS', 'POD_VERSION', 'PodAPI', 'PodError', 'Priority',
 # %% ../../nbs/pod/client.ipynb #a63c21f4
 class Dog(Item):
     "A dog, to try things out with"
-    name: str = unset
-    age: int = unset
-    bites: bool = False
-    weight: float = unset
-    friend: Edges['Person'] = unset
+    name: str = unset               # What it answers to
+    age: int = unset                # In years
+    bites: bool = False             # Whether to keep your distance
+    weight: float = unset           # In kilograms
+    friend: Edges['Person'] = unset # Whom it likes
 
 # %% ../../nbs/pod/client.ipynb #81524c07
 def schema_records(
