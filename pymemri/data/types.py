@@ -112,7 +112,7 @@ class ItemType:
 def rank(
     kind:ItemType,
     words:list[str], # In lower case
-)->tuple[int, list[Field]]|None: # 0 the type is called so, 1 a field is, 2 a meaning says so; and the fields with a word
+)->tuple[int, list[Field]]|None: # 0 the type is called so, 1 a field is, 2 one says so, 3 several do; fields with a word
     "How well a type answers a search; None if it does not"
     name, own = kind.name.lower(), kind.properties + kind.edges
     texts = {f: f'{f.name} {f.kind if f.edge else ""} {f.meaning}'.lower() for f in own}
@@ -120,7 +120,8 @@ def rank(
     everything = ' '.join([name, kind.meaning.lower(), *texts.values()])
     if not all(w in everything for w in words): return None
     if all(w in name for w in words): return 0, hits
-    return (1 if any(all(w in f.name.lower() for w in words) for f in hits) else 2), hits
+    if any(all(w in f.name.lower() for w in words) for f in hits): return 1, hits
+    return (2 if any(all(w in texts[f] for w in words) for f in hits) else 3), hits
 
 # %% ../../nbs/data/types.ipynb #bef039c6
 class Schema(Mapping[str, ItemType]):
@@ -150,7 +151,7 @@ class Schema(Mapping[str, ItemType]):
         return type(self)([t for _, t in sorted(found, key=lambda x: x[0])], words)
     def hits(self, kind:ItemType)->list[Field]:
         "The fields of a type for which the search found it"
-        return (rank(kind, self.words) or (2, []))[1] if self.words else []
+        return (rank(kind, self.words) or (3, []))[1] if self.words else []
     @property
     def counted(self)->bool:
         "Whether the counts of a Pod are known"

@@ -709,6 +709,13 @@ def get_properties(self:PodClient, json:dict)->dict:
     "JSON of an item without its edges"
     return {k: v for k, v in json.items() if k not in ('[[edges]]', '~[[edges]]')}
 
+# %% ../../nbs/pod/client.ipynb #a880d26a
+@patch(as_prop=True)
+def schema(self:PodClient)->Any: # A `pod.schema.PodSchema`
+    "All types that this client and its Pod know, by name, with meanings and counts"
+    from pymemri.pod.schema import pod_schema
+    return pod_schema(self)
+
 # %% ../../nbs/pod/client.ipynb #80c667ea
 @patch
 def external_id_exists(self:PodClient, item:ItemBase)->bool:
