@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NOT_SAID', 'STYLE', 'comments_in', 'own_meanings', 'Field', 'fields_of', 'built_in_types', 'ItemType', 'rank',
-           'Schema', 'amount', 'headline', 'schema_text', 'marked', 'field_row', 'fields_table', 'type_html', 'in_page',
-           'schema_html', 'all_types']
+           'Schema', 'amount', 'headline', 'schema_text', 'marked', 'prose', 'field_row', 'fields_table', 'type_html',
+           'in_page', 'schema_html', 'all_types']
 
 # %% ../../nbs/data/types.ipynb #94811eab
 import ast, io, linecache, re, tokenize
@@ -212,13 +212,18 @@ def marked(text:str, words:Iterable[str])->str:
     parts = re.split(f'({"|".join(words)})', text, flags=re.I)
     return ''.join(f'<mark>{escape(p)}</mark>' if i % 2 else escape(p) for i, p in enumerate(parts))
 
+def prose(text:str, words:Iterable[str])->str:
+    "The same for a meaning, in which a name between backticks is code"
+    return ''.join(f'<code>{marked(p, words)}</code>' if i % 2 else marked(p, words)
+                   for i, p in enumerate(re.split('`([^`]+)`', text)))
+
 # %% ../../nbs/data/types.ipynb #b016a5d1
 def field_row(f:Field, words:Iterable[str], kind:str)->str:
     "A property or an edge as a row of a table"
     what = ' | '.join(marked(t, words) for t in f.targets) if f.edge else escape(f.kind)
     of = f' <small>of {escape(f.of)}</small>' if f.of != kind else ''
     return f'<tr><th scope="row">{marked(f.name, words)}</th><td>{"→ " if f.edge else ""}{what}</td>' \
-        f'<td dir="auto">{marked(f.meaning, words)}{of}</td></tr>'
+        f'<td dir="auto">{prose(f.meaning, words)}{of}</td></tr>'
 
 def fields_table(t:ItemType, words:Iterable[str]=())->str:
     "What a type holds and where it leads"
@@ -233,10 +238,10 @@ def type_html(
     unfolded:bool=False,
 )->str:
     "One type, to unfold"
-    n = '' if t.count is None else f' <small>{amount(t.count, "item", "items")}</small>'
+    n = '' if not t.count else f' <small>{amount(t.count, "item", "items")}</small>'
     own = ' <small>your own</small>' if t.own else ''
     return f'<details{" open" if unfolded else ""}><summary><b>{marked(t.name, words)}</b>{n}{own} ' \
-        f'<span dir="auto">{marked(t.meaning, words)}</span></summary>{fields_table(t, words)}</details>'
+        f'<span dir="auto">{prose(t.meaning, words)}</span></summary>{fields_table(t, words)}</details>'
 
 def in_page(html:str)->str:
     "`html` with the style of this page"

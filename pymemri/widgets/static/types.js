@@ -14,11 +14,16 @@ export default view(async ({el, model, ask, say}) => {
     return text.split(new RegExp(`(${known.join('|')})`, 'i')).flatMap((part, i) => i % 2 ? h('mark', {}, part) : part);
   }
 
+  // A meaning, in which a name between backticks is code
+  function prose(text) {
+    return text.split(/`([^`]+)`/).flatMap((part, i) => i % 2 ? h('code', {}, marked(part)) : marked(part));
+  }
+
   function fieldRow(f) {
     const kind = f.targets.length
       ? f.targets.flatMap((t, i) => [i ? ' | ' : '→ ', h('button', {type: 'button', onclick: () => go(t)}, t)]) : f.kind;
     return h('tr', {}, h('th', {scope: 'row'}, marked(f.name)), h('td', {}, kind),
-      h('td', {dir: 'auto'}, marked(f.meaning), f.of ? h('small', {}, `of ${f.of}`) : null));
+      h('td', {dir: 'auto'}, prose(f.meaning), f.of ? h('small', {}, `of ${f.of}`) : null));
   }
 
   async function unfold(details, name) {
@@ -36,8 +41,8 @@ export default view(async ({el, model, ask, say}) => {
 
   function row(t) {
     const details = h('details', {}, h('summary', {}, h('b', {}, marked(t.name)),
-      t.count === null ? null : h('small', {}, `${t.count.toLocaleString('en')} ${t.count === 1 ? 'item' : 'items'}`),
-      t.own ? h('small', {}, 'your own') : null, h('span', {dir: 'auto'}, marked(t.meaning)),
+      !t.count ? null : h('small', {}, `${t.count.toLocaleString('en')} ${t.count === 1 ? 'item' : 'items'}`),
+      t.own ? h('small', {}, 'your own') : null, h('span', {dir: 'auto'}, prose(t.meaning)),
       t.hits.length ? h('small', {}, `· ${t.hits.slice(0, 4).join(', ')}${t.hits.length > 4 ? ' …' : ''}`) : null));
     details.addEventListener('toggle', () => unfold(details, t.name));
     rows.set(t.name, details);
