@@ -47,7 +47,7 @@ def own_meanings(cls:type)->dict[str, str]:
 class Field:
     "A property or an edge of a type"
     name: str
-    kind: str           # `Text`, `Integer`, `Real`, `Bool` or `DateTime`; for an edge, the types it may lead to: `A | B`
+    kind: str           # `Text`, `Integer`, `Real`, `Bool`, `DateTime`; of an edge, the types it may lead to: `A | B`
     meaning: str = ''   # In one line
     of: str = ''        # The type that declares it
     edge: bool = False
@@ -59,7 +59,7 @@ class Field:
         return f'{self.name} {"→" if self.edge else ":"} {self.kind}' + (f'  # {self.meaning}' if self.meaning else '')
 
 def fields_of(cls:type[ItemBase])->list[Field]:
-    "Properties, then edges, the type's own before those of its parents; those of `Item`, which every type has, come last"
+    "Properties, then edges, the type's own before those of its parents; those of `Item`, which all have, come last"
     line, said, home = [c for c in reversed(cls.__mro__) if issubclass(c, ItemBase)], {}, {}
     for depth, c in enumerate(line):
         said |= own_meanings(c)
@@ -112,7 +112,7 @@ class ItemType:
 def rank(
     kind:ItemType,
     words:list[str], # In lower case
-)->tuple[int, list[Field]]|None: # 0 the type is called so, 1 a field is, 2 one says so, 3 several do; fields with a word
+)->tuple[int, list[Field]]|None: # 0 the type is called so, 1 a field is, 2 one says it, 3 several; fields with a word
     "How well a type answers a search; None if it does not"
     name, own = kind.name.lower(), kind.properties + kind.edges
     texts = {f: f'{f.name} {f.kind if f.edge else ""} {f.meaning}'.lower() for f in own}
@@ -137,7 +137,7 @@ class Schema(Mapping[str, ItemType]):
     def __iter__(self)->Iterator[str]: return iter(self._types)
     def __getitem__(self, name:str)->ItemType:
         if name in self._types: return self._types[name]
-        raise KeyError(f'there is no type `{name}`{nearest(name, self._types)}; `search({name!r})` looks into all of them')
+        raise KeyError(f'there is no type `{name}`{nearest(name, self._types)}; `search({name!r})` looks into all')
     def __getattr__(self, name:str)->ItemType:
         types = self.__dict__.get('_types', {})
         if name in types: return types[name]
@@ -147,7 +147,7 @@ class Schema(Mapping[str, ItemType]):
     def search(self, query:str)->'Schema':
         "The types that have every word of `query`, the nearest first"
         words = query.lower().split()
-        found = [(r[0], t) for t in self.values() if (r := rank(t, words))] if words else [(0, t) for t in self.values()]
+        found = [(r[0], t) for t in self.values() if (r := rank(t, words) if words else (0, []))]
         return type(self)([t for _, t in sorted(found, key=lambda x: x[0])], words)
     def hits(self, kind:ItemType)->list[Field]:
         "The fields of a type for which the search found it"
@@ -167,7 +167,8 @@ def amount(n:int, one:str, many:str)->str:
 def headline(schema:Schema)->str:
     "How many types there are, of which sorts"
     own, used = sum(t.own for t in schema.values()), sum(bool(t.count) for t in schema.values())
-    return ', '.join([amount(len(schema), 'type', 'types') + (f' with “{" ".join(schema.words)}”' if schema.words else ''),
+    searched = f' with “{" ".join(schema.words)}”' if schema.words else ''
+    return ', '.join([amount(len(schema), 'type', 'types') + searched,
                       *([f'{own:,} of your own'] if own else []),
                       *([f'{used:,} with items in the Pod'] if schema.counted else [])])
 
@@ -199,8 +200,9 @@ STYLE = '''
 .pm-types small{font-size:.92em;margin-inline-start:.5em}
 .pm-types table{border-collapse:collapse!important;margin:.2em 0 .8em 1.2em!important;width:calc(100% - 1.2em);
   table-layout:auto;border:0!important}
-.pm-types :is(th,td){text-align:start!important;vertical-align:top;padding:.2em .8em .2em 0!important;border:0!important;
-  border-top:1px solid var(--pm-line)!important;background:none!important;max-width:none!important;white-space:normal!important}
+.pm-types :is(th,td){text-align:start!important;vertical-align:top;padding:.2em .8em .2em 0!important;
+  border:0!important;border-top:1px solid var(--pm-line)!important;background:none!important;
+  max-width:none!important;white-space:normal!important}
 .pm-types thead th{font-weight:400;color:var(--pm-soft)}
 .pm-types :is(th[scope=row],code){font-family:var(--jp-code-font-family,ui-monospace,monospace);font-weight:400}
 .pm-types mark{background:color-mix(in srgb,#f5b400 35%,transparent);color:inherit}
@@ -229,8 +231,8 @@ def fields_table(t:ItemType, words:Iterable[str]=())->str:
     "What a type holds and where it leads"
     rows = ''.join(field_row(f, words, t.name) for f in t.properties + t.edges)
     if not rows: return '<p>nothing but what every item has</p>'
-    return f'<table><thead><tr><th scope="col">name</th><th scope="col">kind</th><th scope="col">meaning</th></tr></thead>' \
-        f'<tbody>{rows}</tbody></table>'
+    head = ''.join(f'<th scope="col">{n}</th>' for n in ('name', 'kind', 'meaning'))
+    return f'<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 def type_html(
     t:ItemType,

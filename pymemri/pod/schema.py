@@ -40,5 +40,6 @@ def pod_schema(client:Any)->PodSchema:
     counts, classes = counts_in_pod(client), built_in_types() | client.registered_classes
     classes |= {n: class_from_schema(n, there) for n in there if n not in classes}
     def count(n): return None if counts is None or n in SYSTEM_TYPES else counts.get(n, 0)
-    def more(n, cls): return [f for f in fields_in_pod(there.get(n, {}), n) if f.name != 'ownType' or 'type' not in cls._types]
+    def more(n, cls):
+        return [f for f in fields_in_pod(there.get(n, {}), n) if f.name != 'ownType' or 'type' not in cls._types]
     return PodSchema(ItemType(c, count(n), more(n, c)) for n, c in classes.items())
