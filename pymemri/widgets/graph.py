@@ -246,8 +246,9 @@ def still(self:Graph)->str: # HTML with an SVG
     legend = ''.join(f'<li style="display:inline;margin-right:1em"><span style="color:{c}">●</span> {escape(t)}</li>' for t, c in self.colours.items())
     left = len(self.nodes) - len(keys) + sum(self.more.values())
     return f'''<figure class="pm-still" style="margin:0"><svg role="img" aria-label="a graph of {len(self.nodes)} items"
-        viewBox="{x0:.0f} {y0:.0f} {x1 - x0:.0f} {y1 - y0:.0f}" style="width:100%;max-width:{min(900, x1 - x0):.0f}px;height:auto"
-        font-family="system-ui,sans-serif" font-size="12" fill="currentColor"><style>.pm-e{{font-size:10px;opacity:.7}}</style>
-        <defs><marker id="pm-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>
-        <g stroke="currentColor" stroke-opacity=".45" stroke-width="1.2"><g stroke-width="1.2">{lines.replace('<text', '<text stroke="none"')}</g></g>{dots}</svg>
+        viewBox="{x0:.0f} {y0:.0f} {x1 - x0:.0f} {y1 - y0:.0f}" style="width:100%;max-width:{min(900, x1 - x0):.0f}px;height:auto;max-height:560px" class="pm-drawn"
+        font-family="system-ui,sans-serif" font-size="12" fill="currentColor"><style>.pm-drawn text{{paint-order:stroke;stroke-width:3px;stroke:var(--jp-layout-color0,var(--color-background-primary,Canvas))}}
+        .pm-drawn .pm-e{{font-size:10px;fill-opacity:.7}}</style>
+        <defs><marker id="pm-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill-opacity=".6"/></marker></defs>
+        <g stroke="currentColor" stroke-opacity=".45" stroke-width="1.2">{lines}</g>{dots}</svg>
         <figcaption><ul style="list-style:none;margin:0;padding:0;font-size:12px">{legend}{f"<li style='display:inline'>… {left} more</li>" if left else ""}</ul></figcaption></figure>'''

@@ -33,7 +33,7 @@ export default view(async ({el, ask, on, say, signal}) => {
   function step() {
     frame = 0;
     if (signal.aborted) return;
-    sim.tick();
+    sim.tick(1 + Math.floor(nodes.length / 60)); // drawing is what costs; many nodes come to rest in as many pictures as few
     render();
     if (sim.alpha() > sim.alphaMin()) frame = requestAnimationFrame(step);
   }
@@ -107,6 +107,7 @@ export default view(async ({el, ask, on, say, signal}) => {
     }
     count.textContent = `${nodes.length} node${nodes.length === 1 ? '' : 's'}${picked.length ? `, ${picked.length} selected` : ''}`;
     hider.disabled = !picked.length;
+    if (arrows.length > NAMED && nodes.every(n => n.x !== undefined)) render();
   }
   function fit() {
     const box = sheet.getBoundingClientRect();
@@ -132,6 +133,7 @@ export default view(async ({el, ask, on, say, signal}) => {
       const bend = (a.nth % 2 ? -1 : 1) * Math.ceil(a.nth / 2) * 26 * (s.key < t.key ? 1 : -1), [mx, my] = [(s.x + t.x) / 2 - uy * bend, (s.y + t.y) / 2 + ux * bend];
       const [p, q] = [radius(s) + 5, radius(t) + 7], into = Math.hypot(t.x - mx, t.y - my) || 1, out = Math.hypot(mx - s.x, my - s.y) || 1;
       a.line.setAttribute('d', `M${s.x + (mx - s.x) / out * p} ${s.y + (my - s.y) / out * p}Q${mx} ${my} ${t.x - (t.x - mx) / into * q} ${t.y - (t.y - my) / into * q}`);
+      if (arrows.length > NAMED && !picked.includes(s.key) && !picked.includes(t.key)) continue; // its name is not shown
       let turn = Math.atan2(dy, dx) * 180 / Math.PI;
       if (turn > 90 || turn < -90) turn += 180;
       a.text.setAttribute('transform', `translate(${((s.x + t.x) / 2 + mx) / 2} ${((s.y + t.y) / 2 + my) / 2}) rotate(${turn.toFixed(1)}) translate(0 -4)`);
