@@ -533,7 +533,7 @@ class ItemBase(Portable):
             (api.update_item if there else api.create)(self)
         if edges and self._new_edges: api.create_edges(list(self._new_edges))
     def graph(self, client:Any=None)->Any:
-        "It with its neighbours, as a drawing that grows where one clicks: a `widgets.graph.Graph`. `Invalid` without a client"
+        "It with its neighbours, a drawing that grows: a `widgets.graph.Graph`. `Invalid` without a client"
         return client_of([self], client).graph(self)
 
 # %% ../../nbs/data/item.ipynb #fdce3e9a
@@ -595,5 +595,5 @@ def client_of(
 )->Any:
     "The client through which to look at `items`. `Invalid` if there is none"
     found = client if client is not None else next((c for i in items if (c := i._client) is not None), None)
-    if found is None: raise Invalid('these items came from no client that is in use; pass it: `graph(client)`, `gallery(client)`, `map(client)`')
+    if found is None: raise Invalid('these items came from no client that is in use; pass one, as in `graph(client)`')
     return found

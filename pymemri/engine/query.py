@@ -786,22 +786,25 @@ def facets(
     limit:int=100,     # The most frequent so many
     step:int|None=None, # Count by steps of this width, of a DateTime in milliseconds: 5 and 7 are both 0 to 10
 )->list[dict]:
-    "How often each value of `by` occurs among the items that `query` finds, the most frequent first; of a step, where it begins"
+    "How often each value of `by` (or step, by its beginning) occurs among what `query` finds, the most frequent first"
     kind = self.known().known(by)
     x, limited = self.express(None, by), whole({'limit': limit}, 'limit')
     if step is None: rows = self.tally(query, f'{x} v, count(*) c', 'group by 1 order by c desc, v limit ?', limited)
     else:
         steps = (stepwise(by, kind, step) - 1, step)
         tail = f'group by ({x} - iif({x} < 0, ?, 0)) / ? order by c desc, v limit ?' # `/` cuts towards zero
-        rows = [(v if v is None else v // step * step, c) for v, c in self.tally(query, f'min({x}) v, count(*) c', tail, *steps, limited)]
+        found = self.tally(query, f'min({x}) v, count(*) c', tail, *steps, limited)
+        rows = [(v if v is None else v // step * step, c) for v, c in found]
     return [dict(value=bool(v) if kind == 'Bool' and v is not None else v, count=c) for v, c in rows]
 
+# %% ../../nbs/engine/query.ipynb #db7a71b0
 def stepwise(by:str, kind:str, step:Any)->int:
     "`step`, or `Invalid` if values of `by` have no steps of that width"
     if kind not in (INTEGER, DATETIME): raise Invalid(f'a step needs an Integer or a DateTime, and {by} is {kind}')
     if type(step) is int and 0 < step < 2**62: return step
     raise Invalid(f'a step is a whole number above 0, not {shown(step)}')
 
+# %% ../../nbs/engine/query.ipynb #2cac9a66
 @patch
 def tally(self:Finder, query:dict, what:str, tail:str, *more)->list[tuple]:
     "Rows of a statement over the items that `query` finds, whose order and limits don't count"

@@ -692,7 +692,7 @@ def count(self:PodAPI, query:dict)->int:
 
 @patch
 def facets(self:PodAPI, query:dict, by:str='type', limit:int|None=None, step:int|None=None)->list[dict]:
-    """`[{'value', 'count'}]` by falling count: how often each value of `by` occurs among the items that match, or how many
+    """`[{'value', 'count'}]` by falling count: how often each value of `by` occurs among what matches, or how many
     lie in each `step` (of a DateTime, in milliseconds)"""
     more = {k: v for k, v in dict(limit=limit, step=step).items() if v is not None}
     return self.road.call('facets', {'query': query, 'by': by} | more)

@@ -349,7 +349,7 @@ class PodAPI:
         ...
 
     def facets(self, query: dict, by: str='type', limit: int | None=None, step: int | None=None) -> list[dict]:
-        """`[{'value', 'count'}]` by falling count: how often each value of `by` occurs among the items that match, or how many
+        """`[{'value', 'count'}]` by falling count: how often each value of `by` occurs among what matches, or how many
     lie in each `step` (of a DateTime, in milliseconds)"""
         ...
 

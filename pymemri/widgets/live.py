@@ -96,8 +96,8 @@ def widget_class(
     from anywidget import AnyWidget
     from traitlets import Any as AnyTrait
     traits = {n: AnyTrait(v).tag(sync=True) for n, v in cls.traits.items()}
-    return type(cls.__name__, (AnyWidget,), dict(traits, _esm=source(cls.view, 'js', cls.libraries), _css=source(cls.view, 'css'),
-                                                 __module__=cls.__module__))
+    return type(cls.__name__, (AnyWidget,), dict(traits, _esm=source(cls.view, 'js', cls.libraries),
+                                                 _css=source(cls.view, 'css'), __module__=cls.__module__))
 
 # %% ../../nbs/widgets/live.ipynb #cddb0ad1
 @patch(as_prop=True)

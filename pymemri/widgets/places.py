@@ -17,18 +17,19 @@ from ..data.item import ItemList
 from ..data.photo import Photo
 from ..options import options
 from .live import Live, Reply, answers
-from .pictures import TOGETHER, Copied, copy_of, facts_of, places_of
+from .pictures import NEEDED, TOGETHER, places_of, told
 
 # %% ../../nbs/widgets/places.ipynb #2910aef8
 @cache
-def outline()->dict: # `{'source', 'land', 'borders'}`: each ring or line is a flat list, longitude and latitude in tenths of a degree
-    "The continents, and the borders between states"
+def outline()->dict: # `{'source', 'land', 'borders'}`
+    "The continents and the borders between states: flat lists, longitude and latitude in tenths of a degree"
     return json.loads((files('pymemri.widgets') / 'static' / 'world.json').read_text(encoding='utf-8'))
 
 # %% ../../nbs/widgets/places.ipynb #dc76ddac
 def on_earth(latitude:Any, longitude:Any)->bool:
     "Whether these are degrees of a place"
-    return all(isinstance(v, (int, float)) and math.isfinite(v) for v in (latitude, longitude)) and abs(latitude) <= 90 and abs(longitude) <= 180
+    there = all(isinstance(v, (int, float)) and math.isfinite(v) for v in (latitude, longitude))
+    return there and abs(latitude) <= 90 and abs(longitude) <= 180
 
 class Places(Live):
     "Photos on a map; `selected` are those of the places that are picked"
@@ -82,7 +83,8 @@ def start(self:Places)->Reply:
     "The outline, and the places: two buffers of numbers of four bytes, latitudes and longitudes"
     at, world = self.load(), outline()
     buffers = [struct.pack(f'<{len(at)}f', *[a[i] for a in at]) for i in (1, 2)]
-    return Reply(dict(total=len(at), without=self.without, picked=self.picked, land=world['land'], borders=world['borders']), buffers)
+    return Reply(dict(total=len(at), without=self.without, picked=self.picked, land=world['land'],
+                      borders=world['borders']), buffers)
 
 @patch
 @answers
@@ -92,24 +94,18 @@ def pick(self:Places, runs:list, by:str='')->int: # How many
     self.tell('picked', dict(runs=runs, by=by))
     return len(self.picked)
 
+# %% ../../nbs/widgets/places.ipynb #4ac8a212
 @patch
 @answers
 def tiles(self:Places, places:list)->Reply:
     "What is said about some photos, with small copies"
     if len(places) > TOGETHER: raise Invalid(f'at most {TOGETHER} at a time')
-    if bad := [i for i in places if type(i) is not int or not 0 <= i < len(self)]: raise Invalid(f'there is no photo {bad[0]!r}')
+    bad = [i for i in places if type(i) is not int or not 0 <= i < len(self)]
+    if bad: raise Invalid(f'there is no photo {bad[0]!r}')
     ids = [self.load()[i][0] for i in places]
-    if self.query is None: found = dict(enumerate(ids))
-    else:
-        edges = {'[[edges]]': {'names': ['file', 'includes']}}
-        by_id = {p.id: p for p in self.client.search({'ids': ids} | edges, add_to_local_db=False)}
-        found = {n: by_id.get(id) for n, id in enumerate(ids)}
-    said, buffers = [], []
-    for n, i in enumerate(places):
-        copy = Copied(word='gone') if found[n] is None else copy_of(found[n], self.client)
-        said.append(dict(place=i, word=copy.word, copy=len(buffers) if copy.data else None, **facts_of(found[n] or Photo(caption='gone'))))
-        if copy.data: buffers.append(copy.data)
-    return Reply(said, buffers)
+    if self.query is None: return told(places, ids, self.client, 192)
+    by_id = {p.id: p for p in self.client.search({'ids': ids} | NEEDED, add_to_local_db=False)}
+    return told(places, [by_id.get(id) for id in ids], self.client, 192)
 
 # %% ../../nbs/widgets/places.ipynb #9cc60e67
 @cache
@@ -130,10 +126,12 @@ def still(self:Places)->str: # HTML with an SVG
     for _, lat, long in self.load(): near.setdefault((round(lat / 4), round(long / 4)), []).append((lat, long))
     def dot(some):
         x, y = sum(p[1] for p in some) / len(some), -sum(p[0] for p in some) / len(some)
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{min(7, 2 + .7 * len(some)**.4):.1f}" fill="#c2528b" fill-opacity=".9" stroke="#fff" stroke-width=".5">' \
-            f'<title>{len(some):,} photo{"s" * (len(some) != 1)}</title></circle>'
+        r, title = min(7, 2 + .7 * len(some)**.4), f'{len(some):,} photo{"s" * (len(some) != 1)}'
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"><title>{title}</title></circle>'
     dots = ''.join(map(dot, sorted(near.values(), key=len, reverse=True)[:300]))
-    more = f'<figcaption style="font-size:12px">{len(self):,} photos{f"; {self.without:,} more know no place" if self.without else ""}</figcaption>'
-    return f'<figure class="pm-still" style="margin:0"><svg role="img" aria-label="{escape(repr(self))}" viewBox="-180 -84 360 142" ' \
-        f'style="width:100%;max-width:800px;height:auto"><path d="{coarse()}" fill="currentColor" fill-opacity=".16" stroke="currentColor" ' \
-        f'stroke-opacity=".35" stroke-width=".3"/>{dots}</svg>{more}</figure>'
+    without = f'; {self.without:,} more know no place' if self.without else ''
+    more = f'<figcaption style="font-size:12px">{len(self):,} photos{without}</figcaption>'
+    return f'''<figure class="pm-still" style="margin:0"><svg role="img" aria-label="{escape(repr(self))}"
+        viewBox="-180 -84 360 142" style="width:100%;max-width:800px;height:auto"><path d="{coarse()}"
+        fill="currentColor" fill-opacity=".16" stroke="currentColor" stroke-opacity=".35" stroke-width=".3"/><g fill="#c2528b" stroke="#fff"
+        stroke-width=".5">{dots}</g></svg>{more}</figure>'''
