@@ -107,7 +107,8 @@ def submit(self:LoginView,
     try:
         if number != self.shown.number or not wanted: return self.say('This question is no longer open.', True)
         typed |= {n: values.get(n) for n in wanted}
-        if not all(isinstance(v, str) and v for v in typed.values()): return self.say('Please fill in every field.', True)
+        if not all(isinstance(v, str) and v for v in typed.values()):
+            return self.say('Please fill in every field.', True)
         self.give(typed)
     except Exception as e:
         self.last_error = e.with_traceback(None)

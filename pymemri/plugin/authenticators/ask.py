@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'Ask', 'question', 'read_line', 'read_typed', 'at_terminal', 'print_code', 'ask_terminal', 'LoginForm',
-           'asking', 'ask_nobody', 'in_kernel', 'current_ask', 'in_background']
+           'hears_while_waiting', 'asking', 'ask_nobody', 'in_kernel', 'current_ask', 'in_background']
 
 # %% ../../../nbs/plugin/authenticators/ask.ipynb #68e418ef
 import getpass, os, select, sys, threading
@@ -180,10 +180,17 @@ def result(self:LoginForm,
     if self.future is None: raise ValueError('this form does no work; `watch` or `in_background` gives it some')
     return self.future.result(timeout)
 
+def hears_while_waiting()->bool:
+    "Whether this kernel hears widgets while a cell awaits something: ipykernel does so from 7 on"
+    return not in_kernel() or sys.modules['ipykernel'].version_info[0] >= 7
+
 @patch
 def __await__(self:LoginForm):
-    "`await form` in a cell: what `result` gives, while the form can still be filled in"
+    "`await form` in a cell: what `result` gives. Unavailable where the form could not be filled in meanwhile"
     if self.future is None: self.result()
+    if not self.future.done() and not hears_while_waiting():
+        raise Unavailable('this kernel hears no form while a cell waits; when the form says that it is done, '
+                          'run this cell again')
     return wrap_future(self.future).__await__()
 
 # %% ../../../nbs/plugin/authenticators/ask.ipynb #914aa739
