@@ -270,6 +270,11 @@ class PodClient:
         """JSON of an item without its edges"""
         ...
 
+    @property
+    def schema(self) -> Any:
+        """All types that this client and its Pod know, by name, with meanings and counts"""
+        ...
+
     def external_id_exists(self, item: ItemBase) -> bool:
         """Whether the Pod has an item with the `externalId` of this one"""
         ...
