@@ -267,6 +267,7 @@ def still(self:Graph)->str: # HTML with an SVG
     more = f'<li style="display:inline">… {left} more</li>' if left else ''
     return f'''<figure class="pm-still" style="margin:0"><svg role="img" aria-label="a graph of {len(self.nodes)} items"
         viewBox="{x0:.0f} {y0:.0f} {x1 - x0:.0f} {y1 - y0:.0f}" class="pm-drawn"
-        style="max-width:{min(900, x1 - x0):.0f}px" font-family="system-ui,sans-serif" font-size="12" fill="currentColor">{STILL_STYLE}
+        style="max-width:{min(900, x1 - x0):.0f}px" font-family="system-ui,sans-serif" font-size="12"
+        fill="currentColor">{STILL_STYLE}
         <g stroke="currentColor" stroke-opacity=".45" stroke-width="1.2">{lines}</g>{dots}</svg>
         <figcaption><ul style="{LEGEND}">{legend}{more}</ul></figcaption></figure>'''
