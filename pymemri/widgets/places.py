@@ -133,5 +133,5 @@ def still(self:Places)->str: # HTML with an SVG
     more = f'<figcaption style="font-size:12px">{len(self):,} photos{without}</figcaption>'
     return f'''<figure class="pm-still" style="margin:0"><svg role="img" aria-label="{escape(repr(self))}"
         viewBox="-180 -84 360 142" style="width:100%;max-width:800px;height:auto"><path d="{coarse()}"
-        fill="currentColor" fill-opacity=".16" stroke="currentColor" stroke-opacity=".35" stroke-width=".3"/><g fill="#c2528b"
-        stroke="#fff" stroke-width=".5">{dots}</g></svg>{more}</figure>'''
+        fill="currentColor" fill-opacity=".16" stroke="currentColor" stroke-opacity=".35" stroke-width=".3"/>
+        <g fill="#c2528b" stroke="#fff" stroke-width=".5">{dots}</g></svg>{more}</figure>'''
