@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms', 'in_utc', 'Edge', 'Edges', 'plain',
            'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'taken', 'read_annotations', 'joined',
-           'read_init', 'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Connected',
-           'json_value', 'Sendable', 'init_takes', 'Portable', 'TypeSchema', 'SchemaOf', 'ItemBase', 'Item',
-           'PlainList', 'ChosenList', 'FollowedList', 'load_pandas', 'series_of', 'value_from', 'ItemList']
+           'read_init', 'declared_at', 'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same',
+           'Tracked', 'Connected', 'json_value', 'Sendable', 'init_takes', 'Portable', 'TypeSchema', 'SchemaOf',
+           'ItemBase', 'Item', 'PlainList', 'ChosenList', 'FollowedList', 'load_pandas', 'series_of', 'value_from',
+           'ItemList']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
 import inspect, sys, types, weakref
@@ -205,6 +206,13 @@ def read_init(cls:Any, init:Any, where:dict, declares:bool)->tuple[dict, dict, l
     return values, targets, [p.name for p in params if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 # %% ../../nbs/data/item.ipynb #bf1b79a7
+def declared_at()->tuple[str, int]: # File, or what stands for one in a notebook, and line
+    "Where the class statement stands that is being carried out"
+    frame:Any = sys._getframe(1)
+    while frame.f_code.co_name == '__init_subclass__': frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+# %% ../../nbs/data/item.ipynb #aad37393
 @dataclass_transform()
 class Declared:
     "A class whose annotations are its schema"
@@ -218,6 +226,7 @@ class Declared:
     _positional:ClassVar[list[str]] = []
     _defaulted:ClassVar[list[str]] = [] # Properties whose default is not None
     _open:ClassVar[bool] = False
+    _declared:ClassVar[tuple[str, int]] = ('', 0) # File and line of the class statement
     def __init_subclass__(cls, kw_only:bool=False, **kwargs):
         super().__init_subclass__(**kwargs)
         own, bases = vars(cls), [b for b in cls.__bases__ if issubclass(b, Declared)]
@@ -233,6 +242,7 @@ class Declared:
         if init:
             v, t, cls._positional = read_init(cls, init, where, bool(new_props or fields))
             values, targets = v | values, t | targets
+        cls._declared = declared_at()
         cls._open = not new_props and not fields and (bool(init) or any(b._open for b in bases))
         for k, more in (('_types', values), ('_targets', targets)):
             setattr(cls, k, {n: v for b in reversed(bases) for n, v in getattr(b, k).items()} | more)
@@ -527,22 +537,22 @@ class ItemBase(Portable):
 # %% ../../nbs/data/item.ipynb #fdce3e9a
 class Item(ItemBase, kw_only=True):
     "Base of every type"
-    dateCreated: datetime = unset
-    dateModified: datetime = unset
-    dateServerModified: datetime = unset
-    deleted: bool = unset
-    externalId: str = unset
-    itemDescription: str = unset
-    starred: bool = unset
-    version: str = unset
-    id: str = unset
-    importJson: str = unset
-    pluginClass: str = unset
-    changelog: Edges["AuditItem"] = unset
-    label: Edges["Label"] = unset
-    genericAttribute: Edges["Item"] = unset
-    measure: Edges["Item"] = unset
-    sharedWith: Edges["Item"] = unset
+    dateCreated: datetime = unset           # When the Pod first stored it
+    dateModified: datetime = unset          # When somebody last changed it
+    dateServerModified: datetime = unset    # When the Pod last stored a change of it
+    deleted: bool = unset                   # Whether it was thrown away; searches pass over it
+    externalId: str = unset                 # Its name where it came from, so that no import brings it twice
+    itemDescription: str = unset            # What it is, in words for people
+    starred: bool = unset                   # Whether somebody marked it as a favourite
+    version: str = unset                    # Which edition of it this is
+    id: str = unset                         # The name by which the Pod finds it; never changes
+    importJson: str = unset                 # What the source said about it, as JSON text
+    pluginClass: str = unset                # Its class in Python, when a plugin brings it
+    changelog: Edges["AuditItem"] = unset   # What happened to it
+    label: Edges["Label"] = unset           # The coloured tags it wears
+    genericAttribute: Edges["Item"] = unset # More facts, for which its type has no name
+    measure: Edges["Item"] = unset          # What was measured of it
+    sharedWith: Edges["Item"] = unset       # Who else may see it
 
 ALL_EDGES = 'allEdges' # Key of old JSON that listed edges; no Pod sends it any more
 

@@ -23,20 +23,20 @@ if TYPE_CHECKING: from pymemri.data.schema import Person
 class File(Item):
     "A file kept in the Pod; `sha256` is the digest of its bytes, and the name by which they are found"
     hidden = ['keystr', 'nonce']
-    filename: str = unset
-    keystr: str = unset
-    nonce: str = unset
-    sha256: str = unset
+    filename: str = unset # What it was called where it came from
+    keystr: str = unset   # Key of an old Pod for these bytes; a secret
+    nonce: str = unset    # Random number that goes with `keystr`; a secret
+    sha256: str = unset   # Digest of its bytes, 64 hex digits: the name by which they are found
 
 class MediaObject(Item):
     "A picture, sound or film. `duration` and `bitrate` are whole numbers; `includes` are the people in it"
-    bitrate: int = unset
-    duration: int = unset
-    endTime: datetime = unset
-    fileLocation: str = unset
-    startTime: datetime = unset
-    file: Edges["File"] = unset
-    includes: Edges["Person"] = unset
+    bitrate: int = unset              # Bits for each second
+    duration: int = unset             # How long it plays
+    endTime: datetime = unset         # When the recording ended
+    fileLocation: str = unset         # Where its bytes are, outside of the Pod
+    startTime: datetime = unset       # When the recording began
+    file: Edges["File"] = unset       # The bytes
+    includes: Edges["Person"] = unset # Who can be seen or heard in it
 
 # %% ../../nbs/data/photo.ipynb #203d3437
 DEFAULT_ENCODING = 'PNG'
@@ -206,19 +206,19 @@ class ThumbnailEdge(Edges[File]):
 class PhotoFacts(MediaObject):
     "What a Photo holds. `width` and `height` are in pixels, as seen; `mode` and `encoding` are Pillow's: `RGB`, `JPEG`"
     private = ['data', 'embedding', 'path']
-    caption: str = unset
-    exifData: str = unset
-    name: str = unset
-    width: int = unset
-    height: int = unset
-    channels: int = unset
-    encoding: str = unset
-    mode: str = unset
-    dateTaken: datetime = unset
-    camera: str = unset
-    latitude: float = unset
-    longitude: float = unset
-    thumbnail: ThumbnailEdge = ThumbnailEdge()
+    caption: str = unset                       # What can be seen, in words
+    exifData: str = unset                      # What the camera wrote, as JSON text
+    name: str = unset                          # Name of the file it came from
+    width: int = unset                         # Pixels from left to right, as seen
+    height: int = unset                        # Pixels from top to bottom, as seen
+    channels: int = unset                      # Numbers for each pixel: 1 is gray, 3 are colours
+    encoding: str = unset                      # Format of its bytes, such as JPEG
+    mode: str = unset                          # Kind of its pixels, as Pillow calls it, such as RGB
+    dateTaken: datetime = unset                # When the picture was taken
+    camera: str = unset                        # Maker and model of the camera
+    latitude: float = unset                    # Where it was taken: degrees, north positive
+    longitude: float = unset                   # Where it was taken: degrees, east positive
+    thumbnail: ThumbnailEdge = ThumbnailEdge() # Small copies
     data: bytes = unset
     embedding: Any = unset
     path: str = unset

@@ -34,11 +34,11 @@ _all_ = ['DEFAULT_POD_ADDRESS', 'POD_VERSION', 'PodAPI', 'PodError', 'Priority',
 # %% ../../nbs/pod/client.ipynb #a63c21f4
 class Dog(Item):
     "A dog, to try things out with"
-    name: str = unset
-    age: int = unset
-    bites: bool = False
-    weight: float = unset
-    friend: Edges['Person'] = unset
+    name: str = unset               # What it answers to
+    age: int = unset                # In years
+    bites: bool = False             # Whether to keep your distance
+    weight: float = unset           # In kilograms
+    friend: Edges['Person'] = unset # Whom it likes
 
 # %% ../../nbs/pod/client.ipynb #81524c07
 def schema_records(
@@ -727,6 +727,11 @@ def unsaved(self:PodClient)->ItemList:
     return ItemList(i for i in self.local_db if not i._in_pod or i._original_properties or i._new_edges)
 
 @patch
+def _repr_pretty_(self:PodClient, p:Any, cycle:bool):
+    said = repr(self)
+    p.text(said.replace(f', owner {short(self.owner_key)}', '') if options.redact and hasattr(self, 'api') else said)
+
+@patch
 def _repr_html_(self:PodClient)->str:
     if not hasattr(self, 'api'): return facts_card('PodClient', {'Pod': 'not open'})
     road, new = self.api.road, self.unsaved()
@@ -739,6 +744,13 @@ def _repr_html_(self:PodClient)->str:
     except PodError as e: return facts_card('PodClient', facts | {'items': f'the Pod does not say: {e.message}'})
     facts['items'] = amount(sum(counts.values()), 'item')
     return facts_card('PodClient', facts, f'<p>{counts_html(counts)}</p>')
+
+# %% ../../nbs/pod/client.ipynb #a880d26a
+@patch(as_prop=True)
+def schema(self:PodClient)->Any: # A `pod.schema.PodSchema`
+    "All types that this client and its Pod know, by name, with meanings and counts"
+    from pymemri.pod.schema import pod_schema
+    return pod_schema(self)
 
 # %% ../../nbs/pod/client.ipynb #80c667ea
 @patch

@@ -280,7 +280,15 @@ class PodClient:
         """The items here that the Pod does not have as they are: new ones, changed ones, those with new edges"""
         ...
 
+    def _repr_pretty_(self, p: Any, cycle: bool):
+        ...
+
     def _repr_html_(self) -> str:
+        ...
+
+    @property
+    def schema(self) -> Any:
+        """All types that this client and its Pod know, by name, with meanings and counts"""
         ...
 
     def external_id_exists(self, item: ItemBase) -> bool:
