@@ -270,6 +270,10 @@ class PodClient:
         """JSON of an item without its edges"""
         ...
 
+    def browse(self, query: str | dict | None=None, types: Iterable[str | type] | str | type | None=None) -> Any:
+        """Look through the Pod in a notebook. Invalid if a word of the query can't be understood"""
+        ...
+
     def external_id_exists(self, item: ItemBase) -> bool:
         """Whether the Pod has an item with the `externalId` of this one"""
         ...
