@@ -22,6 +22,7 @@ class Settings:
     thumbnail: Annotated[int, 'longest side of a small picture in a gallery, in pixels'] = 128
     picture: Annotated[int, 'longest side of the picture in the card of a photo, in pixels'] = 320
     pictures: Annotated[int, 'pictures that a gallery shows'] = 200
+    reads: Annotated[int, 'pictures that one output reads from the Pod'] = 50
     budget: Annotated[int, 'bytes that all pictures of one output may take together'] = 900_000
     redact: Annotated[bool, 'whether outputs hide personal values: texts, dates, numbers, names, pictures'] = False
 

@@ -5,19 +5,20 @@
 # %% auto #0
 __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms', 'in_utc', 'Edge', 'Edges', 'plain',
            'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'taken', 'read_annotations', 'joined',
-           'read_init', 'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Connected',
-           'json_value', 'Sendable', 'init_takes', 'Portable', 'cell', 'shown', 'item_table', 'ItemBase', 'Item',
-           'items_table', 'ItemList']
+           'read_init', 'declared_at', 'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same',
+           'Tracked', 'Connected', 'json_value', 'Sendable', 'init_takes', 'Portable', 'TypeSchema', 'SchemaOf',
+           'ItemBase', 'Item', 'ItemList']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
-import inspect, sys, types
+import inspect, sys, types, weakref
 from collections import ChainMap
 from datetime import datetime, timedelta, timezone
 from functools import cache
-from html import escape
-from typing import (Annotated, Any, ClassVar, ForwardRef, Generic, Iterable, Iterator, SupportsIndex, TypeVar, Union,
-                    TYPE_CHECKING, dataclass_transform, get_args, get_origin, overload)
+from typing import (Annotated, Any, Callable, ClassVar, ForwardRef, Generic, Iterable, Iterator, SupportsIndex,
+                    TYPE_CHECKING, TypeVar, Union, dataclass_transform, get_args, get_origin, overload)
 from ..core import Invalid, nearest, new_id
+from .cards import edge_card, item_card, list_card, one_line, schema_card
+from ..options import options
 if TYPE_CHECKING: from pymemri.data.schema import AuditItem, Label
 
 # %% ../../nbs/data/item.ipynb #1f7f122d
@@ -61,6 +62,7 @@ class Edge:
         self.source, self.target, self._type, self.label = source, target, _type, label
         self.sequence, self.created, self.reverse = sequence, created, reverse
     def __repr__(self): return f'{self.source} --{self._type}-> {self.target}'
+    def _repr_html_(self)->str: return edge_card(self)
     def __eq__(self, other):
         if not isinstance(other, Edge): return NotImplemented
         return self.source is other.source and self.target is other.target and self._type == other._type
@@ -161,7 +163,7 @@ def resolved(annotation:Any, names:Any)->Any:
 # %% ../../nbs/data/item.ipynb #05c98894
 def taken(name:str)->bool:
     "Whether items could not work if a property were called `name`"
-    return hasattr(ItemBase, name) and name not in ('store', 'update', 'exists')
+    return hasattr(ItemBase, name) and name not in ('store', 'update', 'exists', 'schema', 'graph')
 
 # %% ../../nbs/data/item.ipynb #32447f12
 def read_annotations(
@@ -203,6 +205,13 @@ def read_init(cls:Any, init:Any, where:dict, declares:bool)->tuple[dict, dict, l
     return values, targets, [p.name for p in params if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 # %% ../../nbs/data/item.ipynb #bf1b79a7
+def declared_at()->tuple[str, int]: # File, or what stands for one in a notebook, and line
+    "Where the class statement stands that is being carried out"
+    frame:Any = sys._getframe(1)
+    while frame.f_code.co_name == '__init_subclass__': frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+# %% ../../nbs/data/item.ipynb #aad37393
 @dataclass_transform()
 class Declared:
     "A class whose annotations are its schema"
@@ -216,6 +225,7 @@ class Declared:
     _positional:ClassVar[list[str]] = []
     _defaulted:ClassVar[list[str]] = [] # Properties whose default is not None
     _open:ClassVar[bool] = False
+    _declared:ClassVar[tuple[str, int]] = ('', 0) # File and line of the class statement
     def __init_subclass__(cls, kw_only:bool=False, **kwargs):
         super().__init_subclass__(**kwargs)
         own, bases = vars(cls), [b for b in cls.__bases__ if issubclass(b, Declared)]
@@ -231,6 +241,7 @@ class Declared:
         if init:
             v, t, cls._positional = read_init(cls, init, where, bool(new_props or fields))
             values, targets = v | values, t | targets
+        cls._declared = declared_at()
         cls._open = not new_props and not fields and (bool(init) or any(b._open for b in bases))
         for k, more in (('_types', values), ('_targets', targets)):
             setattr(cls, k, {n: v for b in reversed(bases) for n, v in getattr(b, k).items()} | more)
@@ -326,6 +337,7 @@ def same(a:Any, b:Any)->bool:
 
 class Tracked(Typed):
     "Knows which properties changed, and when"
+    __slots__ = ('_client_ref',) # what is in `__dict__` is compared, copied and pickled
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
         self._begin()
@@ -343,6 +355,19 @@ class Tracked(Typed):
         if name in self.properties or type(value) in VALUE_TYPES or type(old) in VALUE_TYPES:
             self._original_properties.setdefault(name, old)
             self._date_local_modified[name] = datetime.now(timezone.utc)
+    @property
+    def _client(self)->Any:
+        "The client that stored the item or gave it, while that is in use; None for others, and for copies"
+        ref:Any = getattr(self, '_client_ref', None)
+        return ref and ref()
+    @_client.setter
+    def _client(self, client:Any): Tracked._client_ref.__set__(self, lambda: client) # keeps it alive
+    def __getstate__(self)->Any:
+        "What pickles and copies hold: all but the client"
+        state = super().__getstate__()
+        if not isinstance(state, tuple): return state
+        slots = {k: v for k, v in state[1].items() if k != '_client_ref'}
+        return (state[0], slots) if slots else state[0]
     @property
     def _updated_properties(self)->set[str]:
         "Properties assigned since the Pod and this item last agreed"
@@ -450,34 +475,33 @@ class Portable(Sendable):
         return item
 
 # %% ../../nbs/data/item.ipynb #71fb7096
-def cell(value:Any, # Anything
-    length:int=80,  # Longer text is cut
-)->str:
-    "`value` as safe HTML text"
-    text = f'{value:%Y-%m-%d %H:%M:%S}' if isinstance(value, datetime) else str(value)
-    return escape(text if len(text) <= length else text[:length-1] + '…')
+class TypeSchema:
+    "What a type of item can hold"
+    def __init__(self, cls:type[Typed]): self.cls, self.doc = cls, inspect.getdoc(cls) or ''
+    @property
+    def properties(self)->dict[str, str]:
+        "Name of each property to the name of its type; `?` if nobody declared one"
+        return {n: getattr(self.cls._types.get(n), '__name__', '?') for n in self.cls.properties}
+    @property
+    def edges(self)->dict[str, list[str]]:
+        "Name of each edge to the names of the types that it may point to"
+        return self.cls.get_edge_types()
+    def __repr__(self):
+        lines = [f'{n}: {t}' for n, t in self.properties.items()] + \
+            [f'{n} -> {" | ".join(to)}' for n, to in self.edges.items()]
+        return '\n    '.join([f'{self.cls.__name__}: {self.doc}', *lines])
+    def _repr_html_(self)->str:
+        return schema_card(self.cls, self.doc)
 
-def shown(item:Any, name:str, length:int=80)->str:
-    "The value of a property as safe HTML text: dots for one that is `hidden`, nothing for None"
-    value = item.__dict__.get(name)
-    return '' if value is None else '•••' if name in item.hidden else cell(value, length)
+class SchemaOf:
+    "The attribute `schema` of types; a type may have a property of this name instead"
+    def __get__(self, item:Any, cls:type[Typed])->TypeSchema: return TypeSchema(cls)
 
-# %% ../../nbs/data/item.ipynb #75f0bc44
-def item_table(item:Connected)->str:
-    "An item as an HTML table of what is set, and of the items behind its edges"
-    names = [n for n in item.get_property_names() if n not in item.private and item.__dict__.get(n) is not None]
-    rows = [(n, shown(item, n, 300)) for n in names]
-    for n in item.get_all_edge_names():
-        to = item.get_edges(n)
-        more = f' and {len(to) - 5} more' if len(to) > 5 else ''
-        rows.append((f'{n} →', ', '.join(cell(e.target) for e in to[:5]) + more))
-    body = ''.join(f'<tr><th>{escape(n)}</th><td>{v}</td></tr>' for n, v in rows)
-    return f'<table><caption>{cell(item)}</caption>{body}</table>'
-
-# %% ../../nbs/data/item.ipynb #307c3929
+# %% ../../nbs/data/item.ipynb #b945dff8
 class ItemBase(Portable):
     "An object with properties and edges that can live in a Pod"
-    requires_client_ref:ClassVar[bool] = False # Whether a client leaves itself in `_client`
+    schema:ClassVar[Any] = SchemaOf()
+    requires_client_ref:ClassVar[bool] = False # Whether it keeps its client alive
     def __init__(self, **kwargs):
         for n in kwargs:
             raise TypeError(f'{type(self).__name__}.__init__() got an unexpected keyword argument {n!r}'
@@ -485,7 +509,8 @@ class ItemBase(Portable):
     def __post_init__(self):
         "Called when the constructor is done, as in a dataclass; a class may have its own"
     def __repr__(self): return f'{type(self).__name__} (#{self.__dict__.get("id")})'
-    def _repr_html_(self)->str: return item_table(self)
+    def _repr_html_(self)->str: return item_card(self)
+    def _repr_pretty_(self, p:Any, cycle:bool): p.text(one_line(self))
     @classmethod
     def from_data(cls, *args, **kwargs):
         "The same as calling the class"
@@ -511,49 +536,36 @@ class ItemBase(Portable):
 # %% ../../nbs/data/item.ipynb #fdce3e9a
 class Item(ItemBase, kw_only=True):
     "Base of every type"
-    dateCreated: datetime = unset
-    dateModified: datetime = unset
-    dateServerModified: datetime = unset
-    deleted: bool = unset
-    externalId: str = unset
-    itemDescription: str = unset
-    starred: bool = unset
-    version: str = unset
-    id: str = unset
-    importJson: str = unset
-    pluginClass: str = unset
-    changelog: Edges["AuditItem"] = unset
-    label: Edges["Label"] = unset
-    genericAttribute: Edges["Item"] = unset
-    measure: Edges["Item"] = unset
-    sharedWith: Edges["Item"] = unset
+    dateCreated: datetime = unset           # When the Pod first stored it
+    dateModified: datetime = unset          # When somebody last changed it
+    dateServerModified: datetime = unset    # When the Pod last stored a change of it
+    deleted: bool = unset                   # Whether it was thrown away; searches pass over it
+    externalId: str = unset                 # Its name where it came from, so that no import brings it twice
+    itemDescription: str = unset            # What it is, in words for people
+    starred: bool = unset                   # Whether somebody marked it as a favourite
+    version: str = unset                    # Which edition of it this is
+    id: str = unset                         # The name by which the Pod finds it; never changes
+    importJson: str = unset                 # What the source said about it, as JSON text
+    pluginClass: str = unset                # Its class in Python, when a plugin brings it
+    changelog: Edges["AuditItem"] = unset   # What happened to it
+    label: Edges["Label"] = unset           # The coloured tags it wears
+    genericAttribute: Edges["Item"] = unset # More facts, for which its type has no name
+    measure: Edges["Item"] = unset          # What was measured of it
+    sharedWith: Edges["Item"] = unset       # Who else may see it
 
 ALL_EDGES = 'allEdges' # Key of old JSON that listed edges; no Pod sends it any more
 
-# %% ../../nbs/data/item.ipynb #953663b2
-def items_table(
-    items:list,   # Items, of any types
-    rows:int=20,  # At most so many
-    columns:int=8, # At most so many properties
-)->str:
-    "Items as the rows of an HTML table; its columns are the properties that some of them have"
-    some = items[:rows]
-    def filled(o):
-        skip = o.private + o.DATE_PROPERTIES
-        return [n for n in o.get_property_names() if n not in skip and o.__dict__.get(n) is not None]
-    names = sorted(joined(*(filled(o) for o in some)), key=lambda n: n == 'id')[:columns]
-    head = ''.join(f'<th>{escape(n)}</th>' for n in ['', *names])
-    def row(o): return f'<th>{cell(type(o).__name__)}</th>' + ''.join(f'<td>{shown(o, n)}</td>' for n in names)
-    more = f'<p>{len(items)} items, of which {rows} are shown</p>' if len(items) > rows else ''
-    return f'<table><tr>{head}</tr>' + ''.join(f'<tr>{row(o)}</tr>' for o in some) + f'</table>{more}'
-
+# %% ../../nbs/data/item.ipynb #f7359c5b
 class ItemList(list[T]):
     "A list of items, such as the answer to a search: shown as a table, otherwise like any list"
     __slots__ = () # a value that was meant for an item in it is refused
     def __repr__(self):
         some = ', '.join(map(repr, self[:3]))
         return f'{len(self)} items' + (f': {some}' if self else '') + (' …' if len(self) > 3 else '')
-    def _repr_html_(self)->str: return items_table(self) if self else '<p>no items</p>'
+    def _repr_html_(self)->str: return list_card(self)
+    def _repr_pretty_(self, p:Any, cycle:bool):
+        some = ', '.join(one_line(o) if isinstance(o, ItemBase) else type(o).__name__ for o in self[:3])
+        p.text(f'{len(self)} items' + (f': {some}' if self else '') + (' …' if len(self) > 3 else ''))
     @overload
     def __getitem__(self, i:SupportsIndex, /)->T: ...
     @overload
@@ -561,3 +573,8 @@ class ItemList(list[T]):
     def __getitem__(self, i, /):
         found = super().__getitem__(i)
         return ItemList(found) if isinstance(i, slice) else found
+    def __add__(self, other, /):
+        return ItemList(super().__add__(list(other))) if isinstance(other, (list, tuple)) else NotImplemented
+    def copy(self)->'ItemList[T]':
+        "Another list of the same items"
+        return ItemList(self)

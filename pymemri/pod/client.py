@@ -31,11 +31,11 @@ _all_ = ['DEFAULT_POD_ADDRESS', 'POD_VERSION', 'PodAPI', 'PodError', 'Priority',
 # %% ../../nbs/pod/client.ipynb #a63c21f4
 class Dog(Item):
     "A dog, to try things out with"
-    name: str = unset
-    age: int = unset
-    bites: bool = False
-    weight: float = unset
-    friend: Edges['Person'] = unset
+    name: str = unset               # What it answers to
+    age: int = unset                # In years
+    bites: bool = False             # Whether to keep your distance
+    weight: float = unset           # In kilograms
+    friend: Edges['Person'] = unset # Whom it likes
 
 # %% ../../nbs/pod/client.ipynb #81524c07
 def schema_records(
@@ -709,7 +709,7 @@ def get_properties(self:PodClient, json:dict)->dict:
     "JSON of an item without its edges"
     return {k: v for k, v in json.items() if k not in ('[[edges]]', '~[[edges]]')}
 
-# %% ../../nbs/pod/client.ipynb #e6d0ddde
+# %% ../../nbs/pod/client.ipynb #355a20b5
 @patch
 def browse(
     self:PodClient,
@@ -719,6 +719,13 @@ def browse(
     "Look through the Pod in a notebook. Invalid if a word of the query can't be understood"
     from pymemri.widgets.browser import Browser
     return Browser(self, query, types)
+
+# %% ../../nbs/pod/client.ipynb #a880d26a
+@patch(as_prop=True)
+def schema(self:PodClient)->Any: # A `pod.schema.PodSchema`
+    "All types that this client and its Pod know, by name, with meanings and counts"
+    from pymemri.pod.schema import pod_schema
+    return pod_schema(self)
 
 # %% ../../nbs/pod/client.ipynb #80c667ea
 @patch

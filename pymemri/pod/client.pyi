@@ -274,6 +274,11 @@ class PodClient:
         """Look through the Pod in a notebook. Invalid if a word of the query can't be understood"""
         ...
 
+    @property
+    def schema(self) -> Any:
+        """All types that this client and its Pod know, by name, with meanings and counts"""
+        ...
+
     def external_id_exists(self, item: ItemBase) -> bool:
         """Whether the Pod has an item with the `externalId` of this one"""
         ...
