@@ -31,6 +31,7 @@ def shortened(value:Any, length:int)->Any:
     "A value; of a long text the beginning"
     return cut(value, length) if isinstance(value, str) else value
 
+# %% ../../nbs/widgets/browser.ipynb #e28ce9c2
 def title_of(
     item:dict, # JSON of an item
     hidden:Iterable[str]=ALL_HIDDEN, # Properties that are not shown
@@ -63,6 +64,7 @@ def columns_of(
     order = list(dict.fromkeys(n for r in rows for n in r))
     return [dict(name=n, kind=kinds[n]) for n in sorted(names, key=order.index)] + [changed]
 
+# %% ../../nbs/widgets/browser.ipynb #e0b0b03a
 def facets_of(
     rows:list[dict],
     kinds:dict,
@@ -125,6 +127,7 @@ def learn(self:Browser):
     "Ask the Pod for its types and properties again"
     self.schema, self._hidden = self.client.api.schema(), {}
 
+# %% ../../nbs/widgets/browser.ipynb #11140a46
 @patch
 def asked(
     self:Browser,
@@ -179,6 +182,7 @@ def search(self:Browser, line:str, order:str|None=None, typing:bool=False)->dict
     return dict(rows=rows, columns=columns, count=len(rows) if len(rows) < PAGE else None,
                 facets=[] if options.redact else facets_of(found, kinds, hidden, [k for k in query if k in kinds]))
 
+# %% ../../nbs/widgets/browser.ipynb #746e8130
 @patch
 @answers
 def page(self:Browser, line:str, offset:int, columns:list[str], order:str|None=None, typing:bool=False)->dict:
@@ -294,6 +298,7 @@ def change(self:Browser, id:str, name:str, text:str|None)->dict:
     self._undo.append((f'{name} of {title_of(item, self.hidden(item["type"]))}', [(id, name, item.get(name))]))
     return self.look(id)
 
+# %% ../../nbs/widgets/browser.ipynb #93c06297
 @patch
 @answers
 def delete(self:Browser, ids:list[str])->str:
@@ -366,6 +371,7 @@ font-size:.9em}
 text-overflow:ellipsis;white-space:nowrap;
 border-top:1px solid color-mix(in srgb,currentColor 12%,transparent)}</style>"""
 
+# %% ../../nbs/widgets/browser.ipynb #0b2877ce
 def said(value:Any, kind:str)->str:
     "A value of a column, escaped"
     if value is None: return ''

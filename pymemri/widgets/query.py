@@ -107,6 +107,7 @@ def condition(
     return dated(wrong, name, op, *values[0]) if kind == 'DateTime' and values[0] else {
         name + ('' if op == '==' else op): values[0]}
 
+# %% ../../nbs/widgets/query.ipynb #c69016bf
 def dated(wrong, name:str, op:str, start:int, end:int)->dict:
     "What a condition on a span of time asks"
     keys = {'==': {f'{name}>=': start, f'{name}<': end}, '>=': {f'{name}>=': start}, '<': {f'{name}<': start},
@@ -171,6 +172,7 @@ def query_line(
         parts.append(f'{name}{":" if op in (None, "==", "in") else op}{spell}')
     return ' '.join(parts)
 
+# %% ../../nbs/widgets/query.ipynb #25f95c80
 def narrowed(
     line:str,
     name:str,    # `type` or a property
