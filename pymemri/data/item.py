@@ -7,7 +7,8 @@ __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms'
            'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'taken', 'read_annotations', 'joined',
            'read_init', 'declared_at', 'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same',
            'Tracked', 'Connected', 'json_value', 'Sendable', 'init_takes', 'Portable', 'TypeSchema', 'SchemaOf',
-           'ItemBase', 'Item', 'ItemList']
+           'ItemBase', 'Item', 'PlainList', 'ChosenList', 'FollowedList', 'load_pandas', 'series_of', 'value_from',
+           'ItemList']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
 import inspect, sys, types, weakref
@@ -556,8 +557,8 @@ class Item(ItemBase, kw_only=True):
 ALL_EDGES = 'allEdges' # Key of old JSON that listed edges; no Pod sends it any more
 
 # %% ../../nbs/data/item.ipynb #f7359c5b
-class ItemList(list[T]):
-    "A list of items, such as the answer to a search: shown as a table, otherwise like any list"
+class PlainList(list[T]):
+    "A list of items that shows itself"
     __slots__ = () # a value that was meant for an item in it is refused
     def __repr__(self):
         some = ', '.join(map(repr, self[:3]))
@@ -578,3 +579,138 @@ class ItemList(list[T]):
     def copy(self)->'ItemList[T]':
         "Another list of the same items"
         return ItemList(self)
+    def _reader(self, by:str|Callable[[Any], Any])->Callable[[Any], Any]:
+        "What `by` says of an item: the value of a property, the targets of an edge, the name of its `type`"
+        if callable(by): return by
+        if by == 'type': return lambda o: type(o).__name__
+        known = [n for c in dict.fromkeys(map(type, self)) for n in c.properties + c.edges]
+        if self and by not in known and not any(by in o.__dict__ for o in self):
+            raise Invalid(f'no item here has a property or edge `{by}`{nearest(by, known)}')
+        return lambda o: getattr(o, by, None)
+
+# %% ../../nbs/data/item.ipynb #3b86f35e
+class ChosenList(PlainList[T]):
+    "Items can be chosen and ordered"
+    __slots__ = ()
+    def filter(self,
+        test:type|Callable[[T], Any]|None=None, # A function that says yes or no, or a class
+        /, **values, # Property to its value, or a list of values; an edge to an item; `type` to a name or a class
+    )->'ItemList[T]':
+        "The items for which all of this holds. `Invalid` for a name that none of them has"
+        def wanted(v): return [o.__name__ if isinstance(o, type) else o
+                               for o in (v if isinstance(v, (list, tuple, set)) else [v])]
+        tests = [(self._reader(n), wanted(v)) for n, v in values.items()]
+        def has(found, some): return any(o in some for o in found) if isinstance(found, list) else found in some
+        def yes(o): return isinstance(o, test) if isinstance(test, type) else test is None or test(o)
+        return ItemList(o for o in self if yes(o) and all(has(read(o), some) for read, some in tests))
+    def first(self, test:type|Callable[[T], Any]|None=None, /, **values)->T|None:
+        "The first item, of those that `filter` would leave; None if there is none"
+        found = self.filter(test, **values) if test or values else self
+        return found[0] if found else None
+    def sorted_by(self,
+        by:str|Callable[[T], Any], # A property, or a function
+        reverse:bool=False,
+    )->'ItemList[T]':
+        "In order; items without a value come last, either way. `Invalid` if the values have no order"
+        read = self._reader(by)
+        pairs = [(read(o), o) for o in self]
+        try: some = sorted((p for p in pairs if p[0] is not None), key=lambda p: p[0], reverse=reverse)
+        except TypeError as e: raise Invalid(f'the values of `{by}` cannot be ordered: {e}') from None
+        return ItemList(o for _, o in some + [p for p in pairs if p[0] is None])
+    def unique(self, by:str|Callable[[T], Any]='id')->'ItemList[T]':
+        "The first item of each value; by id, items that have none are all different"
+        read = self._reader(by)
+        firsts:dict[Any, T] = {}
+        for o in self: firsts.setdefault((id(o), None) if by == 'id' and o.id is None else (0, read(o)), o)
+        return ItemList(firsts.values())
+
+# %% ../../nbs/data/item.ipynb #62db6b86
+class FollowedList(ChosenList[T]):
+    "Items can be grouped, and lead to others"
+    __slots__ = ()
+    def map(self,
+        to:str|Callable[[T], Any], # A property, or a function
+    )->list: # An `ItemList` if all of it are items
+        "What comes of each item"
+        read = self._reader(to)
+        found = [read(o) for o in self]
+        return ItemList(found) if found and all(isinstance(o, ItemBase) for o in found) else found
+    def group_by(self,
+        by:str|Callable[[T], Any], # A property, an edge, `type`, or a function
+    )->dict[Any, 'ItemList[T]']:
+        "The items of each value, in the order in which the values appear; of an edge, those of each target"
+        groups:dict[Any, ItemList[T]] = {}
+        read = self._reader(by)
+        for o in self:
+            value = read(o)
+            several = (value or [None]) if isinstance(value, list) else [value]
+            for v in several: groups.setdefault(v, ItemList()).append(o)
+        return groups
+    def edge(self,
+        name:str, # Such as `sender`
+    )->'ItemList':
+        "What this edge of the items leads to, each target once; items of types without it are passed over"
+        self._reader(name)
+        return ItemList(dict.fromkeys(e.target for o in self if name in o.edges for e in o.get_edges(name)))
+
+# %% ../../nbs/data/item.ipynb #95d45930
+def load_pandas()->Any:
+    "The module; ImportError with the way out if it is not installed"
+    try: import pandas
+    except ImportError:
+        raise ImportError('a DataFrame needs pandas, which is not installed: `pip install pandas`') from None
+    return pandas
+
+def series_of(values:list, kind:Any)->Any:
+    "A column, with a type that can hold None if all values are of one kind"
+    pd, dtypes = load_pandas(), {bool: 'boolean', str: 'string', int: 'Int64', float: 'Float64'}
+    alike = kind in VALUE_TYPES and all(v is None or type(v) is kind for v in values)
+    if not alike: return pd.Series(values, dtype=object)
+    if kind is datetime:
+        ms = pd.array([None if v is None else to_ms(v) for v in values], dtype='Int64')
+        return pd.Series(ms.to_numpy('datetime64[ms]', na_value='NaT')).dt.tz_localize('UTC')
+    try: return pd.Series(values, dtype=dtypes[kind])
+    except OverflowError: return pd.Series(values, dtype=object) # more than 64 bits
+
+def value_from(v:Any, kind:Any)->Any:
+    "A value of a DataFrame as one of an item; whole numbers may have become floats there"
+    pd = load_pandas()
+    if v is None or v is pd.NaT or v is pd.NA or v != v: return None
+    if isinstance(v, pd.Timestamp): return v.to_pydatetime(warn=False)
+    v = v.item() if hasattr(v, 'item') else v
+    return int(v) if kind is int and isinstance(v, float) and v.is_integer() else v
+
+# %% ../../nbs/data/item.ipynb #b19cc879
+class ItemList(FollowedList[T]):
+    "A list of items, such as the answer to a search: shown as a table, otherwise like any list"
+    __slots__ = ()
+    def to_df(self,
+        columns:Iterable[str]|None=None, # Properties and edges; if missing, the properties that some items have
+    )->Any: # A `pandas.DataFrame`
+        "A row for each item; an edge is a list of ids. ImportError without pandas, `Invalid` for a name no item has"
+        if columns is None:
+            some = {n: None for o in self for n in o.get_property_names() if o.__dict__.get(n) is not None
+                    and n not in o.private and n not in o.hidden}
+            columns = ['type', *(n for n in some if n == 'id'), *(n for n in some if n != 'id' and n != 'type')] \
+                + (['ownType'] if 'type' in some else [])
+        out = {}
+        for n in columns:
+            read = self._reader('type') if n == 'type' else self._reader('type' if n == 'ownType' else n)
+            values = [o.__dict__.get('type') if n == 'ownType' else read(o) for o in self]
+            values = [[getattr(t, 'id', None) for t in v] if isinstance(v, list) else v for v in values]
+            kinds = {type(v) for v in values if v is not None}
+            out[n] = series_of(values, kinds.pop() if len(kinds) == 1 else object)
+        return load_pandas().DataFrame(out)
+    @classmethod
+    def from_df(cls,
+        df:Any,       # A `pandas.DataFrame`
+        kind:type[T], # The type of the items
+    )->'ItemList[T]':
+        "An item for each row, for the Pod to create. `Invalid` for a column that is no property"
+        known, names = kind.properties, {c: 'type' if c == 'ownType' else c for c in df.columns if c != 'type'}
+        if bad := [c for c, n in names.items() if n not in known]:
+            raise Invalid(f'{kind.__name__} has no property `{bad[0]}`{nearest(str(bad[0]), known)}')
+        if 'type' in df.columns and (odd := set(df['type']) - {kind.__name__}):
+            raise Invalid(f'these rows are no {kind.__name__}: {", ".join(sorted(map(str, odd)))}')
+        columns = {n: [value_from(v, kind._types.get(n)) for v in df[c].tolist()] for c, n in names.items()}
+        return cls(kind(**{n: vs[i] for n, vs in columns.items()}) for i in range(len(df)))
