@@ -487,12 +487,19 @@ class TypeSchema:
     def edges(self)->dict[str, list[str]]:
         "Name of each edge to the names of the types that it may point to"
         return self.cls.get_edge_types()
+    @property
+    def meanings(self)->dict[str, str]:
+        "What the comments behind properties and edges say, by name; see `data.types`"
+        from pymemri.data.types import meanings_of
+        return meanings_of(self.cls)
     def __repr__(self):
-        lines = [f'{n}: {t}' for n, t in self.properties.items()] + \
-            [f'{n} -> {" | ".join(to)}' for n, to in self.edges.items()]
-        return '\n    '.join([f'{self.cls.__name__}: {self.doc}', *lines])
+        lines = [(n, f'{n}: {t}') for n, t in self.properties.items()] + \
+            [(n, f'{n} -> {" | ".join(to)}') for n, to in self.edges.items()]
+        said, wide = self.meanings, max((len(t) for _, t in lines), default=0)
+        return '\n    '.join([f'{self.cls.__name__}: {self.doc}',
+                              *(f'{t:<{wide}}  # {said[n]}' if n in said else t for n, t in lines)])
     def _repr_html_(self)->str:
-        return schema_card(self.cls, self.doc)
+        return schema_card(self.cls, self.doc, self.meanings)
 
 class SchemaOf:
     "The attribute `schema` of types; a type may have a property of this name instead"

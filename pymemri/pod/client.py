@@ -720,6 +720,17 @@ def get_properties(self:PodClient, json:dict)->dict:
     "JSON of an item without its edges"
     return {k: v for k, v in json.items() if k not in ('[[edges]]', '~[[edges]]')}
 
+# %% ../../nbs/pod/client.ipynb #c4e868ec
+@patch
+def browse(
+    self:PodClient,
+    query:str|dict|None=None, # To begin with: words such as `type:Person beach`, or as for `search`
+    types:Iterable[str|type]|str|type|None=None, # Show no others
+)->Any: # A `Browser`; `.selected`, `.item` and `.query` are for the next cell
+    "Look through the Pod in a notebook. Invalid if a word of the query can't be understood"
+    from pymemri.widgets.browser import Browser
+    return Browser(self, query, types)
+
 # %% ../../nbs/pod/client.ipynb #9dd03e77
 @patch
 def unsaved(self:PodClient)->ItemList:

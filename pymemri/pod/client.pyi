@@ -276,6 +276,10 @@ class PodClient:
         """JSON of an item without its edges"""
         ...
 
+    def browse(self, query: str | dict | None=None, types: Iterable[str | type] | str | type | None=None) -> Any:
+        """Look through the Pod in a notebook. Invalid if a word of the query can't be understood"""
+        ...
+
     def unsaved(self) -> ItemList:
         """The items here that the Pod does not have as they are: new ones, changed ones, those with new edges"""
         ...
