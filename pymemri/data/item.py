@@ -8,7 +8,7 @@ __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms'
            'read_init', 'declared_at', 'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same',
            'Tracked', 'Connected', 'json_value', 'Sendable', 'init_takes', 'Portable', 'TypeSchema', 'SchemaOf',
            'ItemBase', 'Item', 'PlainList', 'ChosenList', 'FollowedList', 'load_pandas', 'series_of', 'value_from',
-           'ItemList']
+           'ItemList', 'client_of']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
 import inspect, sys, types, weakref
@@ -540,6 +540,9 @@ class ItemBase(Portable):
             print(f'{"updating" if there else "creating"} {self}')
             (api.update_item if there else api.create)(self)
         if edges and self._new_edges: api.create_edges(list(self._new_edges))
+    def graph(self, client:Any=None)->Any:
+        "It with its neighbours, a drawing that grows: a `widgets.graph.Graph`. `Invalid` without a client"
+        return client_of([self], client).graph(self)
 
 # %% ../../nbs/data/item.ipynb #fdce3e9a
 class Item(ItemBase, kw_only=True):
@@ -721,3 +724,19 @@ class ItemList(FollowedList[T]):
             raise Invalid(f'these rows are no {kind.__name__}: {", ".join(sorted(map(str, odd)))}')
         columns = {n: [value_from(v, kind._types.get(n)) for v in df[c].tolist()] for c, n in names.items()}
         return cls(kind(**{n: vs[i] for n, vs in columns.items()}) for i in range(len(df)))
+    def gallery(self, client:Any=None)->Any:
+        "Look through its photos, and pick some: a `widgets.pictures.Gallery`. `Invalid` without a client"
+        return client_of(self, client).gallery(self)
+    def on_map(self, client:Any=None)->Any:
+        "Where its photos were taken: a `widgets.places.Places`. `Invalid` without a client"
+        return client_of(self, client).map(self)
+
+# %% ../../nbs/data/item.ipynb #2d86f746
+def client_of(
+    items:Iterable[ItemBase],
+    client:Any=None, # Beats those of the items
+)->Any:
+    "The client through which to look at `items`. `Invalid` if there is none"
+    found = client if client is not None else next((c for i in items if (c := i._client) is not None), None)
+    if found is None: raise Invalid('these items came from no client that is in use; pass one, as in `graph(client)`')
+    return found
