@@ -506,10 +506,14 @@ def schema_table(
     head = ''.join(f'<th scope="col">{h}</th>' for h in ['name', 'type', 'meaning'][:3 if meanings else 2])
     return f'<table><thead><tr>{head}</tr></thead><tbody>{"".join(row(n, k) for n, k in rows)}</tbody></table>'
 
-def schema_card(cls:type, doc:str='')->str:
+def schema_card(
+    cls:type,
+    doc:str='', # What it is
+    meanings:dict[str, str]|None=None, # As for `schema_table`
+)->str:
     "A type: its name, what it is, and its table"
-    said = f'<p dir="auto">{safe(doc)}</p>' if doc else ''
-    return framed(f'<p class="pm-title">{safe(cls.__name__, 80)}</p>{said}{schema_table(cls)}', f'type {cls.__name__}')
+    said, table = f'<p dir="auto">{safe(doc)}</p>' if doc else '', schema_table(cls, meanings)
+    return framed(f'<p class="pm-title">{safe(cls.__name__, 80)}</p>{said}{table}', f'type {cls.__name__}')
 
 def facts_card(
     title:str,

@@ -8,7 +8,7 @@ __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms'
            'read_init', 'declared_at', 'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same',
            'Tracked', 'Placed', 'Connected', 'json_value', 'Sendable', 'init_takes', 'Portable', 'TypeSchema',
            'SchemaOf', 'ItemBase', 'Item', 'PlainList', 'ChosenList', 'FollowedList', 'load_pandas', 'series_of',
-           'value_from', 'ItemList']
+           'value_from', 'ItemList', 'client_of']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
 import inspect, sys, types, weakref
@@ -491,12 +491,19 @@ class TypeSchema:
     def edges(self)->dict[str, list[str]]:
         "Name of each edge to the names of the types that it may point to"
         return self.cls.get_edge_types()
+    @property
+    def meanings(self)->dict[str, str]:
+        "What the comments behind properties and edges say, by name; see `data.types`"
+        from pymemri.data.types import meanings_of
+        return meanings_of(self.cls)
     def __repr__(self):
-        lines = [f'{n}: {t}' for n, t in self.properties.items()] + \
-            [f'{n} -> {" | ".join(to)}' for n, to in self.edges.items()]
-        return '\n    '.join([f'{self.cls.__name__}: {self.doc}', *lines])
+        lines = [(n, f'{n}: {t}') for n, t in self.properties.items()] + \
+            [(n, f'{n} -> {" | ".join(to)}') for n, to in self.edges.items()]
+        said, wide = self.meanings, max((len(t) for _, t in lines), default=0)
+        return '\n    '.join([f'{self.cls.__name__}: {self.doc}',
+                              *(f'{t:<{wide}}  # {said[n]}' if n in said else t for n, t in lines)])
     def _repr_html_(self)->str:
-        return schema_card(self.cls, self.doc)
+        return schema_card(self.cls, self.doc, self.meanings)
 
 class SchemaOf:
     "The attribute `schema` of types; a type may have a property of this name instead"
@@ -537,6 +544,9 @@ class ItemBase(Portable):
             print(f'{"updating" if there else "creating"} {self}')
             (api.update_item if there else api.create)(self)
         if edges and self._new_edges: api.create_edges(list(self._new_edges))
+    def graph(self, client:Any=None)->Any:
+        "It with its neighbours, a drawing that grows: a `widgets.graph.Graph`. `Invalid` without a client"
+        return client_of([self], client).graph(self)
 
 # %% ../../nbs/data/item.ipynb #fdce3e9a
 class Item(ItemBase, kw_only=True):
@@ -718,3 +728,19 @@ class ItemList(FollowedList[T]):
             raise Invalid(f'these rows are no {kind.__name__}: {", ".join(sorted(map(str, odd)))}')
         columns = {n: [value_from(v, kind._types.get(n)) for v in df[c].tolist()] for c, n in names.items()}
         return cls(kind(**{n: vs[i] for n, vs in columns.items()}) for i in range(len(df)))
+    def gallery(self, client:Any=None)->Any:
+        "Look through its photos, and pick some: a `widgets.pictures.Gallery`. `Invalid` without a client"
+        return client_of(self, client).gallery(self)
+    def on_map(self, client:Any=None)->Any:
+        "Where its photos were taken: a `widgets.places.Places`. `Invalid` without a client"
+        return client_of(self, client).map(self)
+
+# %% ../../nbs/data/item.ipynb #2d86f746
+def client_of(
+    items:Iterable[ItemBase],
+    client:Any=None, # Beats those of the items
+)->Any:
+    "The client through which to look at `items`. `Invalid` if there is none"
+    found = client if client is not None else next((c for i in items if (c := i._client) is not None), None)
+    if found is None: raise Invalid('these items came from no client that is in use; pass one, as in `graph(client)`')
+    return found

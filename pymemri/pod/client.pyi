@@ -260,7 +260,7 @@ class PodClient:
         """How many items match; as for `search`, without deleted ones"""
         ...
 
-    def facets(self, fields_data: dict | None=None, by: str='type', limit: int | None=None) -> list[dict]:
+    def facets(self, fields_data: dict | None=None, by: str='type', limit: int | None=None, step: int | None=None) -> list[dict]:
         """How often each value of a property occurs among the items that match"""
         ...
 
@@ -274,6 +274,10 @@ class PodClient:
 
     def get_properties(self, json: dict) -> dict:
         """JSON of an item without its edges"""
+        ...
+
+    def browse(self, query: str | dict | None=None, types: Iterable[str | type] | str | type | None=None) -> Any:
+        """Look through the Pod in a notebook. Invalid if a word of the query can't be understood"""
         ...
 
     def unsaved(self) -> ItemList:
@@ -333,6 +337,22 @@ class PodClient:
 
     def get_photo(self, id: str, size: int | tuple[int, int] | None=640) -> Photo:
         """A photo with its data. One that is larger than `size` comes as a smaller copy, which is not in the local store"""
+        ...
+
+    def gallery(self, photos: Iterable[Photo] | dict | None=None) -> Any:
+        """Look through photos and pick some: thousands cost a notebook nothing; `.selected` are those that are picked"""
+        ...
+
+    def graph(self, items: ItemBase | str | Iterable[ItemBase]) -> Any:
+        """An item with its neighbours, or several items with the edges between them; a click on a node brings more"""
+        ...
+
+    def timeline(self, query: dict | None=None, date: str | None=None) -> Any:
+        """Items in time, a row for each type; `.selected` are those in the span that was picked"""
+        ...
+
+    def map(self, photos: Iterable[Photo] | dict | None=None) -> Any:
+        """Where photos were taken, on a map that asks no other machine; `.selected` are those of the places that were picked"""
         ...
 
     def _pull(self, ids: list[str], priority: Priority) -> set[str]:

@@ -30,11 +30,14 @@ function h(tag, attrs, ...children) { return build(document.createElement(tag), 
 // The same for drawings.
 function svg(tag, attrs, ...children) { return build(document.createElementNS(SVG, tag), attrs, children); }
 
-// Calls `fn` once, `ms` after the last of many calls; `.now()` does not wait, `.cancel()` forgets.
+// Instead of what is in a node, these children; what is null is left out.
+function refill(node, ...children) { node.replaceChildren(); return build(node, null, children); }
+
+// Calls `fn` once, `ms` (or `ms()`) after the last of many calls; `.now()` does not wait, `.cancel()` forgets.
 function debounce(fn, ms) {
   let timer = null, args = [];
   const run = () => { timer = null; fn(...args); };
-  const later = (...a) => { args = a; clearTimeout(timer); timer = setTimeout(run, ms); };
+  const later = (...a) => { args = a; clearTimeout(timer); timer = setTimeout(run, typeof ms === 'function' ? ms() : ms); };
   later.now = (...a) => { if (a.length) args = a; clearTimeout(timer); run(); };
   later.cancel = () => { clearTimeout(timer); timer = null; };
   return later;
