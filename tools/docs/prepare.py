@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 
 import yaml
-from fastcore.docments import ShowDocRenderer, docments
+from fastcore.docments import ShowDocRenderer, _docstring, _fullname, _unwrap_sym, docments, qual_name
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 from nbdev import processors
@@ -60,8 +60,10 @@ def _signature(sym, method):
 class MystRenderer(ShowDocRenderer):
     "A `show_doc` renderer that writes a Python-domain directive"
     def __init__(self, sym, name=None, title_level=3, maxline=110):
-        self.given = sym
-        super().__init__(sym, name=name, title_level=title_level, maxline=maxline)
+        # not super's: it evaluates annotations, and one in quotes may name what a later cell defines
+        self.given, self.sym, self.title_level, self.maxline = sym, _unwrap_sym(sym), title_level, maxline
+        self.nm, self.isfunc = name or qual_name(self.sym), inspect.isfunction(self.sym)
+        self.docs, self.fn = _docstring(self.sym), _fullname(self.sym)
 
     def _repr_markdown_(self):
         sym, options, bases = self.sym, [], []
