@@ -423,7 +423,7 @@ def watch_run(
     self:PodClient,
     run:PluginRun|str, # Or its id
     interval:float=.5, # Seconds between two looks
-)->'RunWatch':
+)->Any: # A `RunWatch`
     "Show a run of a plugin as it goes, and return at once; `result()` or `await` gives the run when it has ended"
     from pymemri.widgets.runs import RunWatch
     return RunWatch(self, getattr(run, 'id', run), interval)

@@ -168,7 +168,7 @@ class PodClient:
         """Wait until a run of a plugin has ended. Unavailable if that takes longer than `timeout`"""
         ...
 
-    def watch_run(self, run: PluginRun | str, interval: float=0.5) -> 'RunWatch':
+    def watch_run(self, run: PluginRun | str, interval: float=0.5) -> Any:
         """Show a run of a plugin as it goes, and return at once; `result()` or `await` gives the run when it has ended"""
         ...
 
