@@ -80,7 +80,7 @@ def _connect(
     if not isinstance(found, dict):
         raise NotCamliServerError(f'{here} answered, but not as a blob server: {said(response, http_session)[:80]!r}')
     return Connection(http_session, *(_root(where, found.get(k)) for k in ('blobRoot', 'searchRoot', 'jsonSignRoot', 'shareRoot')),
-                      discovery=found)
+                      discovery={k: v for k,v in found.items() if k != 'authToken'})
 
 def _root(url, root):
     "A root, whole; None if there is none"

@@ -232,7 +232,7 @@ def describe_blobs(self:SearchClient, *blobrefs:Ref, depth:int|None=None, rules:
 
 def _meta(answer):
     "The records in an answer, by name"
-    meta = answer.get('meta') or {}
+    meta = answer['meta'] if answer.get('meta') is not None else {}
     if isinstance(meta, dict) and all(isinstance(o, dict) for o in meta.values()): return meta
     raise ServerError('the server gave no records for descriptions')
 
@@ -289,7 +289,8 @@ def permanode_of_signer(self:SearchClient, signer:Ref, attr:str, value:str)->Blo
 @patch
 def files_with_digest(self:SearchClient, *whole_refs:Ref)->dict[Ref,list[Ref]]:
     "For each digest of a whole file, the names of the files that have these bytes: how an upload finds that it is done"
-    found = self._get('files', wholedigest=list(whole_refs)).get('files') or {} if whole_refs else {}
+    if not whole_refs: return {}
+    found = self._get('files', wholedigest=list(whole_refs)).get('files')
     if not isinstance(found, dict): raise ServerError('the server gave no files by their digest')
     return {ref: found.get(ref) or [] for ref in whole_refs}
 

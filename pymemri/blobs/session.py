@@ -168,8 +168,8 @@ def listed(
     answer:dict,
     key:str,     # Where the list is
 )->list[dict]:
-    "A list of objects in an answer; null is an empty one"
-    found = answer.get(key)
-    if found is None: return []
+    "A list of objects in an answer; null is an empty one, and none at all is no answer"
+    if key not in answer: raise ServerError(f'the server gave no `{key}`')
+    found = answer[key] if answer[key] is not None else []
     if isinstance(found, list) and all(isinstance(o, dict) for o in found): return found
     raise ServerError(f'the server gave {type(found).__name__} for the list `{key}`')
