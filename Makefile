@@ -4,8 +4,6 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
-NBS    := $(shell find nbs -name '*.ipynb' -not -path '*/[._]*' | sort)
-TEXT   := _text
 GIVEN  := $(PYTHON)
 PATH0  := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -42,15 +40,11 @@ docs: lib ## docs/ and README.md, from the outputs that are stored
 bench: $(STAMP) ## measure the Pod against its goals: make bench [BENCH=http] [ITEMS="10000 100000"]
 	@$(BIN)/python bench/$(or $(BENCH),pod).py $(if $(ITEMS),--items $(ITEMS))
 
-text: $(STAMP) ## notebooks -> _text/*.py, to read and edit as text
-	@for f in $(NBS); do t=$(TEXT)/$${f#nbs/}; t=$${t%.ipynb}.py; mkdir -p $$(dirname $$t); \
-	  $(BIN)/jupytext -q --to py:percent --output $$t $$f || exit 1; done; echo $(words $(NBS)) notebooks in $(TEXT)/
+text: $(STAMP) ## notebooks -> _text/*.py, to read and edit as text: make text [NB=nbs/core.ipynb]
+	@$(BIN)/python tools/text.py to $(NB)
 
-untext: $(STAMP) ## _text/*.py -> notebooks; ids and outputs stay
-	@find $(TEXT) -name '*.py' | sort | while read t; do f=nbs/$${t#$(TEXT)/}; f=$${f%.py}.ipynb; mkdir -p $$(dirname $$f); \
-	  if [ -e $$f ]; then $(BIN)/jupytext -q --update --to ipynb --output $$f $$t; \
-	  else $(BIN)/jupytext -q --set-kernel python3 --to ipynb --output $$f $$t; fi || exit 1; done
-	@$(BIN)/nbdev_clean
+untext: $(STAMP) ## _text/*.py -> the notebooks whose text changed; ids and outputs stay
+	@$(BIN)/python tools/text.py from
 
 sync: $(STAMP) ## small edits made in pymemri/*.py -> back into the notebooks
 	@$(BIN)/nbdev_update
@@ -60,7 +54,7 @@ dist: $(STAMP) ## wheel and sdist, in dist/
 	@$(BIN)/python -m build --no-isolation
 
 tidy: ## remove what can be made again, .venv too
-	rm -rf _proc _build $(TEXT) build dist *.egg-info .pytest_cache .hypothesis $(VENV)
+	rm -rf _proc _build _text build dist *.egg-info .pytest_cache .hypothesis $(VENV)
 
 # One Python environment for all of it, made again when the pins or the requirements change.
 $(STAMP): settings.ini tools/constraints.txt setup.py

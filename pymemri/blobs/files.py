@@ -409,7 +409,7 @@ def list_folder(
 
 def _listed(store:Blobs, found:Entry)->Iterator[Entry]:
     "What is in a folder"
-    parse_ref(at := found.says.get('entries'))
+    parse_ref(at := found.says.get('entries', ''))
     for r in _members(store, at, str(found)): yield _entry(r, _says(store, r, str(found)))
 
 # %% ../../nbs/blobs/files.ipynb #4ecad947
@@ -567,6 +567,6 @@ def _next(says:dict, ref:Ref)->list[tuple[Ref,str,bool]]:
     found = [] if e.size is None else [(p.ref, by, p.listed) for p in _parts(ref, says) if p.ref]
     if e.kind == 'static-set': found += [(r, by, True) for refs in _set_refs(ref, says) for r in refs]
     if e.kind == 'directory':
-        parse_ref(at := says.get('entries'))
+        parse_ref(at := says.get('entries', ''))
         found.append((at, by, True))
     return found
