@@ -71,16 +71,16 @@ export default view(async ({el, root, ask, model, on, say, signal}) => {
     cursor = anchor = 0;
     scroller.scrollTop = 0;
     if (asked.line !== scroller.dataset.line) chosen = new Set(); // what is out of sight shall not be deleted
-    save({line: asked.line, order: asked.order, ...chosen.size ? {} : {chosen: []}});
+    if (!chosen.size && model.get('chosen')?.length) save({chosen: []});
     drawHead();
     draw();
     foot.classList.toggle('pm-busy', !known);
     scroller.dataset.line = asked.line; // what the lines answer, and how long after the last key
     scroller.dataset.took = Math.round(performance.now() - first);
-    if (known) announce(); else measure(asked);
+    if (known) announce();
     counting(asked, result.facets);
   }
-  const soon = debounce(search, () => Math.max(20, Math.min(120, cost))); // wait as long as an answer takes, 120 ms at most
+  const soon = debounce(search, () => Math.min(120, cost / 3)); // the slower the answers, the longer the wait: 120 ms at most
   const again = () => { soon.cancel(); return search(); };
 
   async function measure(asked) {
@@ -107,11 +107,14 @@ export default view(async ({el, root, ask, model, on, say, signal}) => {
   }
 
   // --- counts -----------------------------------------------------------------------------------------------------
+  const QUIET = 200; // ms; not while somebody types: counting all of a large Pod takes longer than finding a page
   let later = null;
   function counting(asked, names) {
     clearTimeout(later);
-    const mine = version; // not while somebody types: counting all of a large Pod takes longer than finding a page
+    const mine = version;
     later = setTimeout(async () => {
+      if (model.get('line') !== asked.line || model.get('order') !== asked.order) save({line: asked.line, order: asked.order});
+      if (!known) await measure(asked);
       const found = [];
       for (const by of ['type', ...names]) {
         const answer = await ask('facet', {by, line: asked.line, typing: asked.typing}, {seq: 'facet'});
@@ -119,7 +122,7 @@ export default view(async ({el, root, ask, model, on, say, signal}) => {
         found.push([by, answer.result]);
         drawCounts(found, names.length + 1 - found.length);
       }
-    }, 250);
+    }, QUIET);
   }
   function drawCounts(found, more) {
     const old = [...counts.children].slice(found.length, found.length + more);
