@@ -6,9 +6,9 @@
 __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms', 'in_utc', 'Edge', 'Edges', 'plain',
            'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'taken', 'read_annotations', 'joined',
            'read_init', 'declared_at', 'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same',
-           'Tracked', 'Connected', 'json_value', 'Sendable', 'init_takes', 'Portable', 'TypeSchema', 'SchemaOf',
-           'ItemBase', 'Item', 'PlainList', 'ChosenList', 'FollowedList', 'load_pandas', 'series_of', 'value_from',
-           'ItemList', 'client_of']
+           'Tracked', 'Placed', 'Connected', 'json_value', 'Sendable', 'init_takes', 'Portable', 'TypeSchema',
+           'SchemaOf', 'ItemBase', 'Item', 'PlainList', 'ChosenList', 'FollowedList', 'load_pandas', 'series_of',
+           'value_from', 'ItemList', 'client_of']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
 import inspect, sys, types, weakref
@@ -338,7 +338,6 @@ def same(a:Any, b:Any)->bool:
 
 class Tracked(Typed):
     "Knows which properties changed, and when"
-    __slots__ = ('_client_ref',) # what is in `__dict__` is compared, copied and pickled
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
         self._begin()
@@ -357,19 +356,6 @@ class Tracked(Typed):
             self._original_properties.setdefault(name, old)
             self._date_local_modified[name] = datetime.now(timezone.utc)
     @property
-    def _client(self)->Any:
-        "The client that stored the item or gave it, while that is in use; None for others, and for copies"
-        ref:Any = getattr(self, '_client_ref', None)
-        return ref and ref()
-    @_client.setter
-    def _client(self, client:Any): Tracked._client_ref.__set__(self, lambda: client) # keeps it alive
-    def __getstate__(self)->Any:
-        "What pickles and copies hold: all but the client"
-        state = super().__getstate__()
-        if not isinstance(state, tuple): return state
-        slots = {k: v for k, v in state[1].items() if k != '_client_ref'}
-        return (state[0], slots) if slots else state[0]
-    @property
     def _updated_properties(self)->set[str]:
         "Properties assigned since the Pod and this item last agreed"
         return set(self._original_properties)
@@ -383,8 +369,26 @@ class Tracked(Typed):
         return (n for n, v in self.__dict__.items() if n[0] != '_' and type(v) in VALUE_TYPES
                 and n not in self.properties and n not in self.edges and n not in self.private)
 
+# %% ../../nbs/data/item.ipynb #598fcfef
+class Placed(Tracked):
+    "Knows where it is from"
+    __slots__ = ('_client_ref',)
+    @property
+    def _client(self)->Any:
+        "The client that stored the item or gave it, while that is in use; None for others, and for copies"
+        ref:Any = getattr(self, '_client_ref', None)
+        return ref and ref()
+    @_client.setter
+    def _client(self, client:Any): Placed._client_ref.__set__(self, lambda: client) # keeps it alive
+    def __getstate__(self)->Any:
+        "What pickles and copies hold: all but the client"
+        state = super().__getstate__()
+        if not isinstance(state, tuple): return state
+        slots = {k: v for k, v in state[1].items() if k != '_client_ref'}
+        return (state[0], slots) if slots else state[0]
+
 # %% ../../nbs/data/item.ipynb #61958a26
-class Connected(Tracked):
+class Connected(Placed):
     "Knows its edges"
     def _no_edge(self, name:str)->str:
         "The text of the error for `name`"

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from ..core import (Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, home_folder, new_id,
                           now_ms, progress)
 from ..data.cards import amount, counts_html, facts_card
-from ..data.item import (Edge, Edges, Item, ItemBase, ItemList, Tracked, VALUE_TYPES, json_value, pod_name, taken,
+from ..data.item import (Edge, Edges, Item, ItemBase, ItemList, Placed, VALUE_TYPES, json_value, pod_name, taken,
                                unset)
 from ..data.schema import Account, CVUStoredDefinition, File, Person, Photo, PluginRun
 from ..data import schema as built_in
@@ -335,7 +335,7 @@ def add_to_store(
 def _claim(self:PodClient, item:ItemBase)->ItemBase:
     "Let an item know where it is from; only one whose class asks for it keeps this client alive"
     if item.requires_client_ref: item._client = self
-    else: Tracked._client_ref.__set__(item, self._weakly)
+    else: Placed._client_ref.__set__(item, self._weakly)
     return item
 
 # %% ../../nbs/pod/client.ipynb #00cefa9b

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Callable, Iterable, Iterator
 from fastcore.basics import patch
 from ..core import Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, home_folder, new_id, now_ms, progress
 from ..data.cards import amount, counts_html, facts_card
-from ..data.item import Edge, Edges, Item, ItemBase, ItemList, Tracked, VALUE_TYPES, json_value, pod_name, taken, unset
+from ..data.item import Edge, Edges, Item, ItemBase, ItemList, Placed, VALUE_TYPES, json_value, pod_name, taken, unset
 from ..data.schema import Account, CVUStoredDefinition, File, Person, Photo, PluginRun
 from ..data import schema as built_in
 from ..options import options
