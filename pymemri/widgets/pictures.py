@@ -61,28 +61,26 @@ NEWEST = ['-dateTaken', '-dateCreated']
 NEEDED = {'[[edges]]': {'names': ['file', 'includes']}} # The picture, and the people in it
 
 class Found:
-    "Photos that a query finds in a Pod, read page by page; counted once, when the gallery opens"
+    "Photos that a query finds in a Pod: which ones is asked once, when the gallery opens; what they are, page by page"
     page = 100
     def __init__(self, client:Any, query:dict|None=None):
-        self.client, self.pages, self.query = client, OrderedDict(), {'type': 'Photo'} | (query or {})
-        ordered = ('_sort', '_sortOrder', '_text', 'ids')
-        if not any(k in self.query for k in ordered): self.query['_sort'] = NEWEST
-        self.first, limit = self.query.pop('_offset', 0), self.query.pop('_limit', None)
-        n = max(0, client.count(self.query) - self.first)
-        self.n = n if limit is None else min(n, limit)
-    def __len__(self)->int: return self.n
+        self.client, self.pages, query = client, OrderedDict(), {'type': 'Photo'} | (query or {})
+        if not any(k in query for k in ('_sort', '_sortOrder', '_text', 'ids')): query['_sort'] = NEWEST
+        self.ids = client.api.ids(client._query(query))
+    def __len__(self)->int: return len(self.ids)
     def get(self, i:int)->Photo:
         "The photo at place `i`. `NotFound` if it has gone meanwhile"
-        at = i // self.page
+        at = i // self.page * self.page
         if at not in self.pages:
-            fields = {'_offset': self.first + at * self.page, '_limit': self.page} | NEEDED
-            self.pages[at] = self.client.search(self.query | fields, add_to_local_db=False)
+            query = {'ids': self.ids[at:at + self.page]} | NEEDED
+            self.pages[at] = {p.id: p for p in self.client.search(query, add_to_local_db=False)}
             if len(self.pages) > 100: self.pages.popitem(last=False)
-        if i % self.page >= len(self.pages[at]): raise NotFound('this photo has gone')
-        return self.pages[at][i % self.page]
+        found = self.pages[at].get(self.ids[i])
+        if found is None: raise NotFound('this photo has gone')
+        return found
     def items(self, places:Iterable[int])->ItemList:
         "The photos at `places`, read from the Pod as they are now"
-        ids = [self.get(i).id for i in places]
+        ids = [self.ids[i] for i in places]
         chunks = [ids[k:k + 1000] for k in range(0, len(ids), 1000)]
         return ItemList(p for some in chunks for p in self.client.search({'ids': some}))
 

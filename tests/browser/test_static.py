@@ -27,7 +27,7 @@ POD = '''
         from PIL import Image
         out = io.BytesIO()
         Image.new('RGB', (320, 200), (40*n % 256, 90, 200-20*n)).save(out, 'PNG')
-        return Photo(data=out.getvalue())
+        return Photo.from_bytes(out.getvalue())
     photos = ItemList([picture(n) for n in range(6)])
     run = PluginRun('none', 'photos.plugin', 'PhotoImporter', status='error', progress=.4, error='ValueError: no folder')'''
 # What each view is called, what makes it, and a word that a reader must find
@@ -40,7 +40,8 @@ words = [word for _, word in VIEWS.values()]
 
 def shown(nb, i):
     "The text of an output, the folded parts too"
-    return nb.page.evaluate('e => e.textContent', nb.out(i).element_handle())
+    return nb.page.evaluate('''e => { const c = e.cloneNode(true);
+        for (const s of c.querySelectorAll('style')) s.remove(); return c.textContent }''', nb.out(i).element_handle())
 
 
 def test_every_view_in_both_themes(notebook):
@@ -71,6 +72,7 @@ def test_reopened_without_a_kernel(notebook, trusted):
     nb = notebook(*CELLS).reopen(trusted=trusted)
     for i, word in enumerate(words, 1):
         nb.page.wait_for_function('([e, w]) => e.textContent.includes(w)', arg=[nb.out(i).element_handle(), word])
+        assert word in shown(nb, i), (i, word)
     assert nb.out(5).locator('img').count() == 6
     assert nb.out(1).locator('details').count() > 0
     assert nb.axe() == []
