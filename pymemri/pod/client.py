@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Iterable, Iterator
 from fastcore.basics import patch
-from ..core import (Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, home_folder, new_id,
-                          now_ms, progress)
+from ..core import (Conflict, Forbidden, Invalid, Meter, NotFound, PodError, TooLarge, Unavailable, home_folder,
+                          new_id, now_ms, progress)
 from ..data.cards import amount, counts_html, facts_card
 from ..data.item import (Edge, Edges, Item, ItemBase, ItemList, Placed, VALUE_TYPES, json_value, pod_name, taken,
                                unset)
@@ -390,20 +390,43 @@ def get(
 
 # %% ../../nbs/pod/client.ipynb #3b70dd32
 @patch
+def run_state(
+    self:PodClient,
+    id:str, # Of a run
+)->tuple[dict, bool]: # The run as JSON, and whether it has ended
+    "A run of a plugin as it stands in the Pod now. NoSuchItem if there is none"
+    found, road = self.api.get_item(id), self.api.road
+    if not found: raise NoSuchItem(f'there is no run {id}')
+    under_way = road.local and id in road.pod.store.notes('run.')
+    return found[0], found[0].get('status') in ('done', 'error', 'aborted') and not under_way
+
+@patch
 def wait_for_run(
     self:PodClient,
     run:PluginRun|str,         # Or its id
     timeout:float|None=None,   # Seconds
 )->PluginRun: # As it is then, with its output
     "Wait until a run of a plugin has ended. Unavailable if that takes longer than `timeout`"
-    id, until, road = getattr(run, 'id', run), timeout and time.monotonic() + timeout, self.api.road
-    while True:
-        found = self.api.get_item(id)
-        if not found: raise NoSuchItem(f'there is no run {id}')
-        under_way = road.local and id in road.pod.store.notes('run.')
-        if found[0].get('status') in ('done', 'error', 'aborted') and not under_way: return self.get(id)
-        if until and time.monotonic() > until: raise Unavailable(f'the run {id} has not ended yet')
-        time.sleep(.1)
+    id, until = getattr(run, 'id', run), timeout and time.monotonic() + timeout
+    meter = Meter(getattr(run, 'pluginName', None) or 'Run')
+    try:
+        while True:
+            now, ended = self.run_state(id)
+            if not self.quiet: meter.to(now.get('progress') or 0, now.get('status') or '')
+            if ended: return self.get(id)
+            if until and time.monotonic() > until: raise Unavailable(f'the run {id} has not ended yet')
+            time.sleep(.1)
+    finally: meter.close()
+
+@patch
+def watch_run(
+    self:PodClient,
+    run:PluginRun|str, # Or its id
+    interval:float=.5, # Seconds between two looks
+)->Any: # A `RunWatch`
+    "Show a run of a plugin as it goes, and return at once; `result()` or `await` gives the run when it has ended"
+    from pymemri.widgets.runs import RunWatch
+    return RunWatch(self, getattr(run, 'id', run), interval)
 
 # %% ../../nbs/pod/client.ipynb #8dbb090a
 @patch

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Iterable, Iterator
 from fastcore.basics import patch
-from ..core import Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, home_folder, new_id, now_ms, progress
+from ..core import Conflict, Forbidden, Invalid, Meter, NotFound, PodError, TooLarge, Unavailable, home_folder, new_id, now_ms, progress
 from ..data.cards import amount, counts_html, facts_card
 from ..data.item import Edge, Edges, Item, ItemBase, ItemList, Placed, VALUE_TYPES, json_value, pod_name, taken, unset
 from ..data.schema import Account, CVUStoredDefinition, File, Person, Photo, PluginRun
@@ -160,8 +160,16 @@ class PodClient:
         """The item with this id. NoSuchItem, which is a ValueError too, if there is none or it was deleted"""
         ...
 
+    def run_state(self, id: str) -> tuple[dict, bool]:
+        """A run of a plugin as it stands in the Pod now. NoSuchItem if there is none"""
+        ...
+
     def wait_for_run(self, run: PluginRun | str, timeout: float | None=None) -> PluginRun:
         """Wait until a run of a plugin has ended. Unavailable if that takes longer than `timeout`"""
+        ...
+
+    def watch_run(self, run: PluginRun | str, interval: float=0.5) -> Any:
+        """Show a run of a plugin as it goes, and return at once; `result()` or `await` gives the run when it has ended"""
         ...
 
     def exists(self, id: str) -> bool:
