@@ -58,6 +58,7 @@ class Field:
     def __repr__(self):
         return f'{self.name} {"→" if self.edge else ":"} {self.kind}' + (f'  # {self.meaning}' if self.meaning else '')
 
+# %% ../../nbs/data/types.ipynb #28886d01
 @cache
 def built_in_types()->dict[str, type[ItemBase]]:
     "The types that come with pymemri, by name"
@@ -69,7 +70,7 @@ def known_as(
     parent:type, # A parent of `cls`, or itself
     cls:type,
 )->str:
-    "The type that declares what `parent` does: `cls`, where the parent is a class that no item has, such as `PhotoFacts`"
+    "The type to name for what `parent` declares: `cls` for a class that no item has, such as `PhotoFacts`"
     inner = parent.__module__.startswith('pymemri.') and parent.__name__ not in built_in_types()
     return cls.__name__ if inner else parent.__name__
 
