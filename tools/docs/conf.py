@@ -19,6 +19,7 @@ root_doc = "index"
 
 # the notebooks were run already; only show what they hold
 nb_execution_mode = "off"
+suppress_warnings = ["ref.python"]  # two classes of one name: annotations are written without their modules
 nb_merge_streams = True
 nb_render_markdown_format = "myst"
 nb_ipywidgets_js = {}
