@@ -146,6 +146,8 @@ class Lab:
                 delete window.panels[id]; if (w.isDisposed) continue;
                 if (w.sessionContext.session) await w.sessionContext.shutdown().catch(() => 0);
                 w.context.model.dirty = false; w.dispose() }
+            const states = '@jupyter-widgets/jupyterlab-manager:saveWidgetState';
+            if (app.commands.isToggled(states)) await app.commands.execute(states);
             if (document.body.dataset.jpThemeName !== theme)
                 await app.commands.execute('apputils:change-theme', {theme}) }""", THEMES['light'])
 
