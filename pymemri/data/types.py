@@ -15,6 +15,7 @@ from html import escape
 from inspect import cleandoc
 from typing import Iterable, Iterator, Mapping
 from ..core import nearest
+from .cards import folded
 from .item import VALUE_TYPES, Item, ItemBase
 
 # %% ../../nbs/data/types.ipynb #34f0f919
@@ -256,8 +257,8 @@ def type_html(
     "One type, to unfold"
     n = '' if not t.count else f' <small>{amount(t.count, "item", "items")}</small>'
     own = ' <small>your own</small>' if t.own else ''
-    return f'<details{" open" if unfolded else ""}><summary><b>{marked(t.name, words)}</b>{n}{own} ' \
-        f'<span dir="auto">{prose(t.meaning, words)}</span></summary>{fields_table(t, words)}</details>'
+    title = f'<b>{marked(t.name, words)}</b>{n}{own} <span dir="auto">{prose(t.meaning, words)}</span>'
+    return folded(title, fields_table(t, words), unfolded)
 
 def in_page(html:str)->str:
     "`html` with the style of this page"

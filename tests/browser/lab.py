@@ -15,6 +15,14 @@ HOSTILE = ['<script>window.hacked=1</script>', '<img src=x onerror="window.hacke
            '</textarea></title><iframe srcdoc="<script>parent.hacked=7</script>">', '{{constructor.constructor("hacked=8")()}}',
            '<img src=https://evil.example/pixel.png>', '&lt;script&gt;window.hacked=9&lt;/script&gt;', '\u202eolleh <b>x</b>',
            '<a href="javascript:window.hacked=10" autofocus>x</a>', 'url(https://evil.example/x.css)', '`${window.hacked=11}`']
+# A server whose pytest was killed ends itself, and its kernels with it
+ORPHAN = '''
+import os, signal, threading, time
+def ends_with(parent):
+    while os.getppid() == parent: time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=ends_with, args=(os.getppid(),), daemon=True).start()
+'''
 CHROMIUM = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
             '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage', '--force-color-profile=srgb',
             '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1']
@@ -65,6 +73,7 @@ class Server:
         config = home/'config_dir'/'labconfig'
         config.mkdir(parents=True)
         (config/'default_setting_overrides.json').write_text(json.dumps(SETTINGS))
+        (home/'config_dir'/'jupyter_server_config.py').write_text(ORPHAN)
         self.log,self.port,self.token = home/'server.log',free_port(),secrets.token_hex(8)
         self.base = f'http://127.0.0.1:{self.port}'
 
@@ -137,6 +146,8 @@ class Lab:
                 delete window.panels[id]; if (w.isDisposed) continue;
                 if (w.sessionContext.session) await w.sessionContext.shutdown().catch(() => 0);
                 w.context.model.dirty = false; w.dispose() }
+            const states = '@jupyter-widgets/jupyterlab-manager:saveWidgetState';
+            if (app.commands.isToggled(states)) await app.commands.execute(states);
             if (document.body.dataset.jpThemeName !== theme)
                 await app.commands.execute('apputils:change-theme', {theme}) }""", THEMES['light'])
 
