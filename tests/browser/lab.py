@@ -174,6 +174,7 @@ def watch(page, base, errors, foreign):
     def failed(error):
         text = f'{error}\n{getattr(error, "stack", "")}'
         # ipywidgets' own extension looks for the kernel of a notebook that is opened without one
+        if 'Canceled future for' in text: return # JupyterLab's own, when a kernel goes while a question is on its way
         if not ("reading 'kernel'" in text and '/@jupyter-widgets/jupyterlab-manager/' in text): errors.append(text)
     page.on('pageerror', failed)
     page.on('dialog', lambda d: (errors.append(f'dialog: {d.message}'), d.dismiss()))
