@@ -11,7 +11,7 @@ from PIL import Image
 import pymemri.data.itembase as itembase
 import pymemri.data.schema as schema
 from pymemri.core import Invalid
-from pymemri.data.item import (EPOCH, VALUE_TYPES, Edge, Edges, Item, ItemList, from_ms, in_utc, items_table,
+from pymemri.data.item import (EPOCH, VALUE_TYPES, Edge, Edges, Item, ItemList, from_ms, in_utc,
                                json_value, pod_name, to_ms, unset)
 from pymemri.data.photo import Photo, encode_image
 from pymemri.data.schema import EmailMessage, Person, PluginRun, Post
@@ -270,7 +270,7 @@ def test_nothing_from_outside_becomes_html():
     mail = EmailMessage(subject=evil, sender=person)
     setattr(mail, '<b>x</b>', 'undeclared')
     for text in (person._repr_html_(), mail._repr_html_(), ItemList([person, mail])._repr_html_(),
-                 items_table([person] * 50)):
+                 ItemList([person] * 50)._repr_html_()):
         assert '<script' not in text and '<b>' not in text
     account = schema.Account(secret='hush', accessToken='hush', handle='a')
     assert 'hush' not in account._repr_html_() + repr(account) + ItemList([account])._repr_html_() \

@@ -227,6 +227,7 @@ class Story(RuleBasedStateMachine):
     @rule(asked=st.lists(ids, max_size=4))
     def by_ids(self, asked):
         self.same(self.pod.search({'ids': asked}), [self.items[i] for i in asked if i in self.items])
+        assert self.pod.ids({'ids': asked}) == [i for i in asked if i in self.items]
 
     @rule(words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=2), without=st.none() | st.sampled_from(WORDS))
     def full_text(self, words, without):

@@ -80,7 +80,8 @@ def declared():
     return {{'pillow': 'PIL', 'pynacl': 'nacl'}.get(n, n.replace('-', '_')) for n in names}
 
 
-OPTIONAL = {'pillow_heif', 'IPython', 'skimage', 'docker', 'kubernetes', 'urllib3'}  # used when they are there; only inside functions
+OPTIONAL = {'pillow_heif', 'IPython', 'skimage', 'docker', 'kubernetes', 'urllib3',
+            'traitlets'}  # comes with ipywidgets; the others are used when they are there; only inside functions
 
 
 @pytest.mark.parametrize('module', leaves)

@@ -199,6 +199,11 @@ def plain(found, order):
     return found if order else sorted(found, key=lambda i: i['id'])
 
 
+def ids_in(found):
+    "Of what was found, the ids; an error as it is"
+    return [i['id'] for i in found] if isinstance(found, list) else found
+
+
 def everything(pod, ids):
     "What can be asked by id"
     out = {id: answer(pod.get_item, id) for id in ids}
@@ -245,6 +250,7 @@ def test_a_guarded_pod_answers_as_one_that_holds_only_what_is_granted(content, m
             for q in [{}, {'_memri': True}, {'type': 'Edge'}, {'[[edges]]': {'depth': 3}}, *queries, *queries]:
                 assert answer(g.search, q) == answer(small.search, q), q
                 assert answer(g.search_json, q) == answer(small.search_json, q), q
+                if '_memri' not in q: assert answer(g.ids, q) == answer(small.ids, q), q
                 if {'ids', '_limit', '_after', '_memri'}.isdisjoint(q):
                     assert answer(g.count, q) == answer(small.count, q), q
                     for by in ('type', 'age', 'zed', 'good', 'nothing'):
@@ -253,6 +259,7 @@ def test_a_guarded_pod_answers_as_one_that_holds_only_what_is_granted(content, m
             for q in texts:
                 order = '_sort' in q
                 assert plain(answer(g.search, q), order) == plain(answer(small.search, q), order), q
+                assert answer(g.ids, q) == ids_in(answer(g.search, q)), q
                 assert answer(g.count, q) == answer(small.count, q), q
                 assert answer(g.facets, dict(query=q, by='type')) == answer(small.facets, dict(query=q, by='type'))
             assert answer(g.bulk, dict(search=queries)) == answer(small.bulk, dict(search=queries))
@@ -399,6 +406,8 @@ OPERATIONS = {
     'text note': (lambda g: g.search({'_text': 'secret', 'type': 'A'}), 'nothing',
                   {k: v for k, v in SEES_A.items() if k != 'properties'}),
     'count': (lambda g: g.count({'type': 'A'}), 'nothing', SEES_A),
+    'ids': (lambda g: g.ids({'type': 'A'}), 'nothing', SEES_A),
+    'ids of words': (lambda g: g.ids({'_text': 'ant', 'type': 'A'}), 'nothing', SEES_A),
     'facets': (lambda g: g.facets(dict(by='type', query={'type': 'A'})), 'nothing', SEES_A),
     'facets note': (lambda g: g.facets(dict(by='note', query={'type': 'A'})), 'Invalid',
                     {k: v for k, v in SEES_A.items() if k != 'properties'}),

@@ -95,8 +95,9 @@ def folder(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / 'my_plugins.py').write_text(PLUGINS)
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(sys.modules, 'my_plugins', raising=False)
-    return folder
+    sys.modules.pop('my_plugins', None)
+    yield folder
+    sys.modules.pop('my_plugins', None)  # other tests have another one
 
 
 def written(path, **values):
@@ -285,9 +286,9 @@ def wait_for(what, seconds=120):
 
 
 def test_an_abort_stops_it_within_a_second(started, client, road, folder):
-    "The best of three counts: the machine has other work, too"
+    "The best of eight counts: the machine has other work, too"
     took = []
-    for i in range(3):
+    for i in range(8):
         child = started('run_plugin', metadata=metadata(folder, 'Endless'), **road)
         assert any(line == 'running\n' for line in child.stdout)
         run, = client.api.search({'type': 'PluginRun', 'status': 'started'})
@@ -315,9 +316,12 @@ def test_however_it_is_stopped_it_clears_up(name, how, started, client, road, fo
 
 
 def test_an_abort_in_this_process_and_in_a_thread(client, road, folder):
-    for run_it in (lambda work: work(), lambda work: (t := threading.Thread(target=work), t.start(), t.join(20))):
+    for run_it in (lambda work: work(), lambda work: (t := threading.Thread(target=work), t.start(), t.join(100))):
         ended, run = [], create_run_expanded(client, PluginRun('none', __name__, 'Patient'))
-        stop = threading.Timer(.3, lambda: client.api.update_item({'id': run.id, 'status': 'aborted'}))
+        def abort():
+            wait_for(lambda: status_of(client, run.id) == 'started')
+            client.api.update_item({'id': run.id, 'status': 'aborted'})
+        stop = threading.Thread(target=abort)
         stop.start()
         def work():
             try: run_plugin_from_run_id(run.id, client)
@@ -330,7 +334,7 @@ def test_an_abort_in_this_process_and_in_a_thread(client, road, folder):
 class Patient(PluginBase):
     schema_classes = []
     def run(self):
-        for i in range(1000): time.sleep(.02)
+        for i in range(5000): time.sleep(.02)
         raise AssertionError('nobody stopped it')
 
 

@@ -187,8 +187,9 @@ def page(tmp_path, monkeypatch):
     (folder / 'my_plugins.py').write_text(NAMES + SIMPLE + COMPLEX + OURS, encoding='utf-8')
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join(map(str, (root, folder))))
     monkeypatch.syspath_prepend(folder)
+    sys.modules.pop('my_plugins', None)
     yield importlib.import_module('my_plugins')
-    del sys.modules['my_plugins']
+    sys.modules.pop('my_plugins', None)
 
 
 class Road(dict):
@@ -250,13 +251,13 @@ def command(road, tmp_path, clean_env):
 
 def said(child, code=0):
     "What a command printed; no key is in it"
-    out = child.communicate(timeout=90)[0]
+    out = child.communicate(timeout=300)[0]
     assert child.returncode == code, out
     assert DATABASE not in out and OWNER not in out
     return out
 
 
-def wait_for(what, seconds=60):
+def wait_for(what, seconds=120):
     end = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < end, 'it never came'

@@ -54,6 +54,16 @@ def together(clients, seconds, stop=lambda: False):
     return threads, errors
 
 
+def wait_for(true, seconds=300):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, 'waited in vain'
+        time.sleep(.02)
+
+
+def lines(path): return path.read_bytes().count(b'\n') if path.exists() else 0
+
+
 def no_fault(port):
     "The server has answered no 5xx"
     with urllib.request.urlopen(f'http://127.0.0.1:{port}/v5/metrics') as got: text = got.read().decode()
@@ -69,19 +79,20 @@ def test_thirty_two_clients_of_which_one_is_killed_again_and_again(tmp_path, cle
         clients = [Client(s.port, owners[k % 3], ('v4', 'v5')[k % 2], f'c{k}') for k in range(CLIENTS - 1)]
         threads, errors = together(clients, SECONDS)
         journals, until = [], time.monotonic() + SECONDS
-        while time.monotonic() < until:
+        while time.monotonic() < until or len(journals) < 2:
             k = len(journals)
             journals.append((owners[k % 3], tmp_path / f'{k}.journal'))
             with subprocess.Popen([sys.executable, str(Path(__file__).with_name('load.py')), str(s.port), owners[k % 3],
                                    ('v5', 'v4')[k % 2], f'k{k}', str(journals[-1][1])], env=clean_env) as child:
-                time.sleep(rnd.uniform(.3, 1.2))
+                wait_for(lambda: child.poll() is not None or lines(journals[-1][1]) > 40)  # it is at work
+                time.sleep(rnd.uniform(0, .3))
                 assert child.poll() is None, 'the client that was to be killed ended by itself'
                 child.kill()
         for t in threads: t.join()
         assert not errors, errors[:3]
         no_fault(s.port)
         killed = [(owner, replay(path.open())) for owner, path in journals if path.exists()]
-        assert sum(len(m.things) for _, m in killed) > 10 * len(killed)
+        assert sum(len(m.things) for _, m in killed) > 2 * len(killed)
         for owner in owners:
             models = [c.model for c in clients if c.line.owner == owner] + [m for o, m in killed if o == owner]
             line = Line(s.port, owner)
@@ -98,8 +109,8 @@ def test_what_was_acknowledged_outlives_a_server_that_is_killed(tmp_path, clean_
     with server(tmp_path, clean_env) as s:
         prepare(s.port, owners)
         clients = [Client(s.port, owners[k % 2], ('v4', 'v5')[k // 2 % 2], f'c{turn}-{k}') for k in range(12)]
-        threads, errors = together(clients, 60)
-        time.sleep(2 + turn)
+        threads, errors = together(clients, 600)
+        wait_for(lambda: errors or all(c.steps > 20 for c in clients))
         s.end(signal.SIGKILL)
         for t in threads: t.join()
     assert len(errors) == len(clients) and not [e for _, e in errors if isinstance(e, (Refused, AssertionError))], errors
@@ -119,7 +130,7 @@ def test_the_check_finds_what_is_wrong(tmp_path, clean_env):
     with server(tmp_path, clean_env) as s:
         prepare(s.port, ['o'])
         client = Client(s.port, 'o', 'v5', 'c')
-        client.run(time.monotonic() + .5)
+        client.run(time.monotonic() + 600, lambda: client.steps > 100)
         line, model = client.line, client.model
         assert check(line, [model])
         name, state = next((n, t) for n, t in model.things.items() if t and not t['deleted'])

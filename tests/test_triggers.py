@@ -14,19 +14,20 @@ root = Path(__file__).resolve().parents[1]
 OWNER, KEY = '0f' * 32, 'e1' * 32
 
 PLUGINS = '''
-import time
+import os, time
 from pymemri.plugin.pluginbase import PluginBase
 class Counts(PluginBase):
     schema_classes = []
-    def __init__(self, file:str='', seconds:float=0, **kwargs):
+    def __init__(self, file:str='', seconds:float=0, until:str='', **kwargs):
         super().__init__(**kwargs)
-        self.file, self.seconds = file, seconds
+        self.file, self.seconds, self.until = file, seconds, until # `until` there is such a file
     def run(self):
         account = self.pluginRun.account[0].identifier if self.pluginRun.account else ''
         def tell(word):
             with open(self.file, 'a') as f: f.write(f'{word} {account}\\n')
         tell('begin')
         time.sleep(self.seconds)
+        while self.until and not os.path.exists(self.until): time.sleep(.02)
         tell('end')
 '''
 
@@ -48,6 +49,8 @@ def road(request, tmp_path):
             where = dict(url=self.served.url) if self.served else dict(home=tmp_path / 'home')
             self.client = PodClient(owner_key=OWNER, database_key=KEY, **where)
             return self.client
+        @property
+        def pod(self): return next(iter(self.served.app.pods.held.values())).pod if self.served else self.client.api.road.pod
         def close(self):
             if self.client: self.client.close()
             if self.served: self.served.stop()
@@ -57,8 +60,8 @@ def road(request, tmp_path):
     one.close()
 
 
-def trigger(tmp_path, seconds=0, **when):
-    config = json.dumps(dict(file=str(tmp_path / 'told'), seconds=seconds))
+def trigger(tmp_path, seconds=0, until='', **when):
+    config = json.dumps(dict(file=str(tmp_path / 'told'), seconds=seconds, until=str(until)))
     return PluginTrigger(pluginModule='counter', pluginName='Counts', config=config, permissions='{"read": {"Account": "*"}, "edges": {"read": "*"}}', **when)
 
 
@@ -104,11 +107,11 @@ def test_when_items_of_a_type_appear(road, tmp_path):
 
 def test_items_that_appear_during_a_run_cause_one_more(road, tmp_path):
     client = road.open()
-    client.create(trigger(tmp_path, seconds=3.0, whenType='Dog'))
-    time.sleep(1.5)
-    client.create(Dog(name='Rex', age=1))
+    client.create(trigger(tmp_path, until=tmp_path / 'enough', whenType='Dog'))
+    client.create(Dog(name='Rex', age=1))  # counts from the first moment, looked at or not
     wait_for(lambda: told(tmp_path) == ['begin'])
     for k in range(3): client.create(Dog(name=f'{k}', age=1))
+    (tmp_path / 'enough').touch()
     wait_for(lambda: told(tmp_path) == ['begin', 'end', 'begin', 'end'])
     time.sleep(2)
     assert len(told(tmp_path)) == 4
@@ -120,7 +123,7 @@ def test_what_was_missed_is_caught_up_once(road, tmp_path):
     client.create(trigger(tmp_path, every=3600))
     client.create(three := trigger(tmp_path, whenType='Dog'))
     client.create(PluginRun('none'))
-    time.sleep(1.5)
+    wait_for(lambda: len(road.pod.store.notes('trigger.')) == 3)  # all have been looked at
     road.close()
     home = tmp_path / 'home'
     from pymemri.engine.pod import Pod
@@ -171,4 +174,4 @@ def test_a_plugin_makes_and_changes_no_trigger(tmp_path):
 def test_a_server_does_not_stay_open_for_triggers(tmp_path):
     with Served(data_folder=tmp_path / 'home', keep_open=1.5) as served:
         with PodClient(served.url, owner_key=OWNER, database_key=KEY) as client: client.create(trigger(tmp_path, every=3600))
-        wait_for(lambda: not served.app.pods.held, 8)
+        wait_for(lambda: not served.app.pods.held)

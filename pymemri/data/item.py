@@ -5,19 +5,21 @@
 # %% auto #0
 __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms', 'in_utc', 'Edge', 'Edges', 'plain',
            'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'taken', 'read_annotations', 'joined',
-           'read_init', 'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Connected',
-           'json_value', 'Sendable', 'init_takes', 'Portable', 'cell', 'shown', 'item_table', 'ItemBase', 'Item',
-           'items_table', 'ItemList']
+           'read_init', 'declared_at', 'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same',
+           'Tracked', 'Connected', 'json_value', 'Sendable', 'init_takes', 'Portable', 'TypeSchema', 'SchemaOf',
+           'ItemBase', 'Item', 'PlainList', 'ChosenList', 'FollowedList', 'load_pandas', 'series_of', 'value_from',
+           'ItemList']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
-import inspect, sys, types
+import inspect, sys, types, weakref
 from collections import ChainMap
 from datetime import datetime, timedelta, timezone
 from functools import cache
-from html import escape
-from typing import (Annotated, Any, ClassVar, ForwardRef, Generic, Iterable, Iterator, SupportsIndex, TypeVar, Union,
-                    TYPE_CHECKING, dataclass_transform, get_args, get_origin, overload)
+from typing import (Annotated, Any, Callable, ClassVar, ForwardRef, Generic, Iterable, Iterator, SupportsIndex,
+                    TYPE_CHECKING, TypeVar, Union, dataclass_transform, get_args, get_origin, overload)
 from ..core import Invalid, nearest, new_id
+from .cards import edge_card, item_card, list_card, one_line, schema_card
+from ..options import options
 if TYPE_CHECKING: from pymemri.data.schema import AuditItem, Label
 
 # %% ../../nbs/data/item.ipynb #1f7f122d
@@ -61,6 +63,7 @@ class Edge:
         self.source, self.target, self._type, self.label = source, target, _type, label
         self.sequence, self.created, self.reverse = sequence, created, reverse
     def __repr__(self): return f'{self.source} --{self._type}-> {self.target}'
+    def _repr_html_(self)->str: return edge_card(self)
     def __eq__(self, other):
         if not isinstance(other, Edge): return NotImplemented
         return self.source is other.source and self.target is other.target and self._type == other._type
@@ -161,7 +164,7 @@ def resolved(annotation:Any, names:Any)->Any:
 # %% ../../nbs/data/item.ipynb #05c98894
 def taken(name:str)->bool:
     "Whether items could not work if a property were called `name`"
-    return hasattr(ItemBase, name) and name not in ('store', 'update', 'exists')
+    return hasattr(ItemBase, name) and name not in ('store', 'update', 'exists', 'schema', 'graph')
 
 # %% ../../nbs/data/item.ipynb #32447f12
 def read_annotations(
@@ -203,6 +206,13 @@ def read_init(cls:Any, init:Any, where:dict, declares:bool)->tuple[dict, dict, l
     return values, targets, [p.name for p in params if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 # %% ../../nbs/data/item.ipynb #bf1b79a7
+def declared_at()->tuple[str, int]: # File, or what stands for one in a notebook, and line
+    "Where the class statement stands that is being carried out"
+    frame:Any = sys._getframe(1)
+    while frame.f_code.co_name == '__init_subclass__': frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+# %% ../../nbs/data/item.ipynb #aad37393
 @dataclass_transform()
 class Declared:
     "A class whose annotations are its schema"
@@ -216,6 +226,7 @@ class Declared:
     _positional:ClassVar[list[str]] = []
     _defaulted:ClassVar[list[str]] = [] # Properties whose default is not None
     _open:ClassVar[bool] = False
+    _declared:ClassVar[tuple[str, int]] = ('', 0) # File and line of the class statement
     def __init_subclass__(cls, kw_only:bool=False, **kwargs):
         super().__init_subclass__(**kwargs)
         own, bases = vars(cls), [b for b in cls.__bases__ if issubclass(b, Declared)]
@@ -231,6 +242,7 @@ class Declared:
         if init:
             v, t, cls._positional = read_init(cls, init, where, bool(new_props or fields))
             values, targets = v | values, t | targets
+        cls._declared = declared_at()
         cls._open = not new_props and not fields and (bool(init) or any(b._open for b in bases))
         for k, more in (('_types', values), ('_targets', targets)):
             setattr(cls, k, {n: v for b in reversed(bases) for n, v in getattr(b, k).items()} | more)
@@ -326,6 +338,7 @@ def same(a:Any, b:Any)->bool:
 
 class Tracked(Typed):
     "Knows which properties changed, and when"
+    __slots__ = ('_client_ref',) # what is in `__dict__` is compared, copied and pickled
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
         self._begin()
@@ -343,6 +356,19 @@ class Tracked(Typed):
         if name in self.properties or type(value) in VALUE_TYPES or type(old) in VALUE_TYPES:
             self._original_properties.setdefault(name, old)
             self._date_local_modified[name] = datetime.now(timezone.utc)
+    @property
+    def _client(self)->Any:
+        "The client that stored the item or gave it, while that is in use; None for others, and for copies"
+        ref:Any = getattr(self, '_client_ref', None)
+        return ref and ref()
+    @_client.setter
+    def _client(self, client:Any): Tracked._client_ref.__set__(self, lambda: client) # keeps it alive
+    def __getstate__(self)->Any:
+        "What pickles and copies hold: all but the client"
+        state = super().__getstate__()
+        if not isinstance(state, tuple): return state
+        slots = {k: v for k, v in state[1].items() if k != '_client_ref'}
+        return (state[0], slots) if slots else state[0]
     @property
     def _updated_properties(self)->set[str]:
         "Properties assigned since the Pod and this item last agreed"
@@ -450,34 +476,40 @@ class Portable(Sendable):
         return item
 
 # %% ../../nbs/data/item.ipynb #71fb7096
-def cell(value:Any, # Anything
-    length:int=80,  # Longer text is cut
-)->str:
-    "`value` as safe HTML text"
-    text = f'{value:%Y-%m-%d %H:%M:%S}' if isinstance(value, datetime) else str(value)
-    return escape(text if len(text) <= length else text[:length-1] + '…')
+class TypeSchema:
+    "What a type of item can hold"
+    def __init__(self, cls:type[Typed]): self.cls, self.doc = cls, inspect.getdoc(cls) or ''
+    @property
+    def properties(self)->dict[str, str]:
+        "Name of each property to the name of its type; `?` if nobody declared one"
+        return {n: getattr(self.cls._types.get(n), '__name__', '?') for n in self.cls.properties}
+    @property
+    def edges(self)->dict[str, list[str]]:
+        "Name of each edge to the names of the types that it may point to"
+        return self.cls.get_edge_types()
+    @property
+    def meanings(self)->dict[str, str]:
+        "What the comments behind properties and edges say, by name; see `data.types`"
+        from pymemri.data.types import meanings_of
+        return meanings_of(self.cls)
+    def __repr__(self):
+        lines = [(n, f'{n}: {t}') for n, t in self.properties.items()] + \
+            [(n, f'{n} -> {" | ".join(to)}') for n, to in self.edges.items()]
+        said, wide = self.meanings, max((len(t) for _, t in lines), default=0)
+        return '\n    '.join([f'{self.cls.__name__}: {self.doc}',
+                              *(f'{t:<{wide}}  # {said[n]}' if n in said else t for n, t in lines)])
+    def _repr_html_(self)->str:
+        return schema_card(self.cls, self.doc, self.meanings)
 
-def shown(item:Any, name:str, length:int=80)->str:
-    "The value of a property as safe HTML text: dots for one that is `hidden`, nothing for None"
-    value = item.__dict__.get(name)
-    return '' if value is None else '•••' if name in item.hidden else cell(value, length)
+class SchemaOf:
+    "The attribute `schema` of types; a type may have a property of this name instead"
+    def __get__(self, item:Any, cls:type[Typed])->TypeSchema: return TypeSchema(cls)
 
-# %% ../../nbs/data/item.ipynb #75f0bc44
-def item_table(item:Connected)->str:
-    "An item as an HTML table of what is set, and of the items behind its edges"
-    names = [n for n in item.get_property_names() if n not in item.private and item.__dict__.get(n) is not None]
-    rows = [(n, shown(item, n, 300)) for n in names]
-    for n in item.get_all_edge_names():
-        to = item.get_edges(n)
-        more = f' and {len(to) - 5} more' if len(to) > 5 else ''
-        rows.append((f'{n} →', ', '.join(cell(e.target) for e in to[:5]) + more))
-    body = ''.join(f'<tr><th>{escape(n)}</th><td>{v}</td></tr>' for n, v in rows)
-    return f'<table><caption>{cell(item)}</caption>{body}</table>'
-
-# %% ../../nbs/data/item.ipynb #307c3929
+# %% ../../nbs/data/item.ipynb #b945dff8
 class ItemBase(Portable):
     "An object with properties and edges that can live in a Pod"
-    requires_client_ref:ClassVar[bool] = False # Whether a client leaves itself in `_client`
+    schema:ClassVar[Any] = SchemaOf()
+    requires_client_ref:ClassVar[bool] = False # Whether it keeps its client alive
     def __init__(self, **kwargs):
         for n in kwargs:
             raise TypeError(f'{type(self).__name__}.__init__() got an unexpected keyword argument {n!r}'
@@ -485,7 +517,8 @@ class ItemBase(Portable):
     def __post_init__(self):
         "Called when the constructor is done, as in a dataclass; a class may have its own"
     def __repr__(self): return f'{type(self).__name__} (#{self.__dict__.get("id")})'
-    def _repr_html_(self)->str: return item_table(self)
+    def _repr_html_(self)->str: return item_card(self)
+    def _repr_pretty_(self, p:Any, cycle:bool): p.text(one_line(self))
     @classmethod
     def from_data(cls, *args, **kwargs):
         "The same as calling the class"
@@ -511,49 +544,36 @@ class ItemBase(Portable):
 # %% ../../nbs/data/item.ipynb #fdce3e9a
 class Item(ItemBase, kw_only=True):
     "Base of every type"
-    dateCreated: datetime = unset
-    dateModified: datetime = unset
-    dateServerModified: datetime = unset
-    deleted: bool = unset
-    externalId: str = unset
-    itemDescription: str = unset
-    starred: bool = unset
-    version: str = unset
-    id: str = unset
-    importJson: str = unset
-    pluginClass: str = unset
-    changelog: Edges["AuditItem"] = unset
-    label: Edges["Label"] = unset
-    genericAttribute: Edges["Item"] = unset
-    measure: Edges["Item"] = unset
-    sharedWith: Edges["Item"] = unset
+    dateCreated: datetime = unset           # When the Pod first stored it
+    dateModified: datetime = unset          # When somebody last changed it
+    dateServerModified: datetime = unset    # When the Pod last stored a change of it
+    deleted: bool = unset                   # Whether it was thrown away; searches pass over it
+    externalId: str = unset                 # Its name where it came from, so that no import brings it twice
+    itemDescription: str = unset            # What it is, in words for people
+    starred: bool = unset                   # Whether somebody marked it as a favourite
+    version: str = unset                    # Which edition of it this is
+    id: str = unset                         # The name by which the Pod finds it; never changes
+    importJson: str = unset                 # What the source said about it, as JSON text
+    pluginClass: str = unset                # Its class in Python, when a plugin brings it
+    changelog: Edges["AuditItem"] = unset   # What happened to it
+    label: Edges["Label"] = unset           # The coloured tags it wears
+    genericAttribute: Edges["Item"] = unset # More facts, for which its type has no name
+    measure: Edges["Item"] = unset          # What was measured of it
+    sharedWith: Edges["Item"] = unset       # Who else may see it
 
 ALL_EDGES = 'allEdges' # Key of old JSON that listed edges; no Pod sends it any more
 
-# %% ../../nbs/data/item.ipynb #953663b2
-def items_table(
-    items:list,   # Items, of any types
-    rows:int=20,  # At most so many
-    columns:int=8, # At most so many properties
-)->str:
-    "Items as the rows of an HTML table; its columns are the properties that some of them have"
-    some = items[:rows]
-    def filled(o):
-        skip = o.private + o.DATE_PROPERTIES
-        return [n for n in o.get_property_names() if n not in skip and o.__dict__.get(n) is not None]
-    names = sorted(joined(*(filled(o) for o in some)), key=lambda n: n == 'id')[:columns]
-    head = ''.join(f'<th>{escape(n)}</th>' for n in ['', *names])
-    def row(o): return f'<th>{cell(type(o).__name__)}</th>' + ''.join(f'<td>{shown(o, n)}</td>' for n in names)
-    more = f'<p>{len(items)} items, of which {rows} are shown</p>' if len(items) > rows else ''
-    return f'<table><tr>{head}</tr>' + ''.join(f'<tr>{row(o)}</tr>' for o in some) + f'</table>{more}'
-
-class ItemList(list[T]):
-    "A list of items, such as the answer to a search: shown as a table, otherwise like any list"
+# %% ../../nbs/data/item.ipynb #f7359c5b
+class PlainList(list[T]):
+    "A list of items that shows itself"
     __slots__ = () # a value that was meant for an item in it is refused
     def __repr__(self):
         some = ', '.join(map(repr, self[:3]))
         return f'{len(self)} items' + (f': {some}' if self else '') + (' …' if len(self) > 3 else '')
-    def _repr_html_(self)->str: return items_table(self) if self else '<p>no items</p>'
+    def _repr_html_(self)->str: return list_card(self)
+    def _repr_pretty_(self, p:Any, cycle:bool):
+        some = ', '.join(one_line(o) if isinstance(o, ItemBase) else type(o).__name__ for o in self[:3])
+        p.text(f'{len(self)} items' + (f': {some}' if self else '') + (' …' if len(self) > 3 else ''))
     @overload
     def __getitem__(self, i:SupportsIndex, /)->T: ...
     @overload
@@ -561,3 +581,143 @@ class ItemList(list[T]):
     def __getitem__(self, i, /):
         found = super().__getitem__(i)
         return ItemList(found) if isinstance(i, slice) else found
+    def __add__(self, other, /):
+        return ItemList(super().__add__(list(other))) if isinstance(other, (list, tuple)) else NotImplemented
+    def copy(self)->'ItemList[T]':
+        "Another list of the same items"
+        return ItemList(self)
+    def _reader(self, by:str|Callable[[Any], Any])->Callable[[Any], Any]:
+        "What `by` says of an item: the value of a property, the targets of an edge, the name of its `type`"
+        if callable(by): return by
+        if by == 'type': return lambda o: type(o).__name__
+        known = [n for c in dict.fromkeys(map(type, self)) for n in c.properties + c.edges]
+        if self and by not in known and not any(by in o.__dict__ for o in self):
+            raise Invalid(f'no item here has a property or edge `{by}`{nearest(by, known)}')
+        return lambda o: getattr(o, by, None)
+
+# %% ../../nbs/data/item.ipynb #3b86f35e
+class ChosenList(PlainList[T]):
+    "Items can be chosen and ordered"
+    __slots__ = ()
+    def filter(self,
+        test:type|Callable[[T], Any]|None=None, # A function that says yes or no, or a class
+        /, **values, # Property to its value, or a list of values; an edge to an item; `type` to a name or a class
+    )->'ItemList[T]':
+        "The items for which all of this holds. `Invalid` for a name that none of them has"
+        def wanted(v): return [o.__name__ if isinstance(o, type) else o
+                               for o in (v if isinstance(v, (list, tuple, set)) else [v])]
+        tests = [(self._reader(n), wanted(v)) for n, v in values.items()]
+        def has(found, some): return any(o in some for o in found) if isinstance(found, list) else found in some
+        def yes(o): return isinstance(o, test) if isinstance(test, type) else test is None or test(o)
+        return ItemList(o for o in self if yes(o) and all(has(read(o), some) for read, some in tests))
+    def first(self, test:type|Callable[[T], Any]|None=None, /, **values)->T|None:
+        "The first item, of those that `filter` would leave; None if there is none"
+        found = self.filter(test, **values) if test or values else self
+        return found[0] if found else None
+    def sorted_by(self,
+        by:str|Callable[[T], Any], # A property, or a function
+        reverse:bool=False,
+    )->'ItemList[T]':
+        "In order; items without a value come last, either way. `Invalid` if the values have no order"
+        read = self._reader(by)
+        pairs = [(read(o), o) for o in self]
+        try: some = sorted((p for p in pairs if p[0] is not None), key=lambda p: p[0], reverse=reverse)
+        except TypeError as e: raise Invalid(f'the values of `{by}` cannot be ordered: {e}') from None
+        return ItemList(o for _, o in some + [p for p in pairs if p[0] is None])
+    def unique(self, by:str|Callable[[T], Any]='id')->'ItemList[T]':
+        "The first item of each value; by id, items that have none are all different"
+        read = self._reader(by)
+        firsts:dict[Any, T] = {}
+        for o in self: firsts.setdefault((id(o), None) if by == 'id' and o.id is None else (0, read(o)), o)
+        return ItemList(firsts.values())
+
+# %% ../../nbs/data/item.ipynb #62db6b86
+class FollowedList(ChosenList[T]):
+    "Items can be grouped, and lead to others"
+    __slots__ = ()
+    def map(self,
+        to:str|Callable[[T], Any], # A property, or a function
+    )->list: # An `ItemList` if all of it are items
+        "What comes of each item"
+        read = self._reader(to)
+        found = [read(o) for o in self]
+        return ItemList(found) if found and all(isinstance(o, ItemBase) for o in found) else found
+    def group_by(self,
+        by:str|Callable[[T], Any], # A property, an edge, `type`, or a function
+    )->dict[Any, 'ItemList[T]']:
+        "The items of each value, in the order in which the values appear; of an edge, those of each target"
+        groups:dict[Any, ItemList[T]] = {}
+        read = self._reader(by)
+        for o in self:
+            value = read(o)
+            several = (value or [None]) if isinstance(value, list) else [value]
+            for v in several: groups.setdefault(v, ItemList()).append(o)
+        return groups
+    def edge(self,
+        name:str, # Such as `sender`
+    )->'ItemList':
+        "What this edge of the items leads to, each target once; items of types without it are passed over"
+        self._reader(name)
+        return ItemList(dict.fromkeys(e.target for o in self if name in o.edges for e in o.get_edges(name)))
+
+# %% ../../nbs/data/item.ipynb #95d45930
+def load_pandas()->Any:
+    "The module; ImportError with the way out if it is not installed"
+    try: import pandas
+    except ImportError:
+        raise ImportError('a DataFrame needs pandas, which is not installed: `pip install pandas`') from None
+    return pandas
+
+def series_of(values:list, kind:Any)->Any:
+    "A column, with a type that can hold None if all values are of one kind"
+    pd, dtypes = load_pandas(), {bool: 'boolean', str: 'string', int: 'Int64', float: 'Float64'}
+    alike = kind in VALUE_TYPES and all(v is None or type(v) is kind for v in values)
+    if not alike: return pd.Series(values, dtype=object)
+    if kind is datetime:
+        ms = pd.array([None if v is None else to_ms(v) for v in values], dtype='Int64')
+        return pd.Series(ms.to_numpy('datetime64[ms]', na_value='NaT')).dt.tz_localize('UTC')
+    try: return pd.Series(values, dtype=dtypes[kind])
+    except OverflowError: return pd.Series(values, dtype=object) # more than 64 bits
+
+def value_from(v:Any, kind:Any)->Any:
+    "A value of a DataFrame as one of an item; whole numbers may have become floats there"
+    pd = load_pandas()
+    if v is None or v is pd.NaT or v is pd.NA or v != v: return None
+    if isinstance(v, pd.Timestamp): return v.to_pydatetime(warn=False)
+    v = v.item() if hasattr(v, 'item') else v
+    return int(v) if kind is int and isinstance(v, float) and v.is_integer() else v
+
+# %% ../../nbs/data/item.ipynb #b19cc879
+class ItemList(FollowedList[T]):
+    "A list of items, such as the answer to a search: shown as a table, otherwise like any list"
+    __slots__ = ()
+    def to_df(self,
+        columns:Iterable[str]|None=None, # Properties and edges; if missing, the properties that some items have
+    )->Any: # A `pandas.DataFrame`
+        "A row for each item; an edge is a list of ids. ImportError without pandas, `Invalid` for a name no item has"
+        if columns is None:
+            some = {n: None for o in self for n in o.get_property_names() if o.__dict__.get(n) is not None
+                    and n not in o.private and n not in o.hidden}
+            columns = ['type', *(n for n in some if n == 'id'), *(n for n in some if n != 'id' and n != 'type')] \
+                + (['ownType'] if 'type' in some else [])
+        out = {}
+        for n in columns:
+            read = self._reader('type') if n == 'type' else self._reader('type' if n == 'ownType' else n)
+            values = [o.__dict__.get('type') if n == 'ownType' else read(o) for o in self]
+            values = [[getattr(t, 'id', None) for t in v] if isinstance(v, list) else v for v in values]
+            kinds = {type(v) for v in values if v is not None}
+            out[n] = series_of(values, kinds.pop() if len(kinds) == 1 else object)
+        return load_pandas().DataFrame(out)
+    @classmethod
+    def from_df(cls,
+        df:Any,       # A `pandas.DataFrame`
+        kind:type[T], # The type of the items
+    )->'ItemList[T]':
+        "An item for each row, for the Pod to create. `Invalid` for a column that is no property"
+        known, names = kind.properties, {c: 'type' if c == 'ownType' else c for c in df.columns if c != 'type'}
+        if bad := [c for c, n in names.items() if n not in known]:
+            raise Invalid(f'{kind.__name__} has no property `{bad[0]}`{nearest(str(bad[0]), known)}')
+        if 'type' in df.columns and (odd := set(df['type']) - {kind.__name__}):
+            raise Invalid(f'these rows are no {kind.__name__}: {", ".join(sorted(map(str, odd)))}')
+        columns = {n: [value_from(v, kind._types.get(n)) for v in df[c].tolist()] for c, n in names.items()}
+        return cls(kind(**{n: vs[i] for n, vs in columns.items()}) for i in range(len(df)))

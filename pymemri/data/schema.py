@@ -23,100 +23,100 @@ from .photo import File, IPhoto, MediaObject, Photo
 # %% ../../nbs/data/schema.ipynb #0e83f752
 class Person(Item):
     "Somebody, alive, dead or invented. `me` leads from a profile to the owner of the Pod"
-    addressBookId: str = unset
-    birthDate: datetime = unset
-    deathDate: datetime = unset
-    displayName: str = unset
-    email: str = unset
-    firstName: str = unset
-    gender: str = unset
-    lastName: str = unset
-    role: str = unset
-    sexualOrientation: str = unset
-    account: Edges["Account"] = unset
-    address: Edges["Address"] = unset
-    birthPlace: Edges["Location"] = unset
-    cryptoKey: Edges["CryptoKey"] = unset
-    deathPlace: Edges["Location"] = unset
-    diet: Edges["Diet"] = unset
-    hasPhoneNumber: Edges["PhoneNumber"] = unset
-    me: Edges["Person"] = unset
-    medicalCondition: Edges["MedicalCondition"] = unset
-    mergedFrom: Edges["Item"] = unset
-    profilePicture: Edges["Photo"] = unset
-    relationship: Edges["Relationship"] = unset
-    website: Edges["Website"] = unset
+    addressBookId: str = unset                          # Number in the address book it came from
+    birthDate: datetime = unset                         # Day of birth
+    deathDate: datetime = unset                         # Day of death
+    displayName: str = unset                            # The name by which others know them
+    email: str = unset                                  # An e-mail address
+    firstName: str = unset                              # Given name
+    gender: str = unset                                 # As they say it
+    lastName: str = unset                               # Family name
+    role: str = unset                                   # What they are to the owner of the Pod, or at work
+    sexualOrientation: str = unset                      # As they say it
+    account: Edges["Account"] = unset                   # Ways to reach them
+    address: Edges["Address"] = unset                   # Where they live or work
+    birthPlace: Edges["Location"] = unset               # Where they were born
+    cryptoKey: Edges["CryptoKey"] = unset               # Keys for writing to them in secret
+    deathPlace: Edges["Location"] = unset               # Where they died
+    diet: Edges["Diet"] = unset                         # How they eat
+    hasPhoneNumber: Edges["PhoneNumber"] = unset        # Numbers at which they can be called
+    me: Edges["Person"] = unset                         # From a profile to the person behind it, the owner of the Pod
+    medicalCondition: Edges["MedicalCondition"] = unset # What ails them
+    mergedFrom: Edges["Item"] = unset                   # Items that turned out to be this person
+    profilePicture: Edges["Photo"] = unset              # What they look like
+    relationship: Edges["Relationship"] = unset         # How they belong to others
+    website: Edges["Website"] = unset                   # Their pages
 
 # %% ../../nbs/data/schema.ipynb #a0f00835
 class Account(Item):
     "A membership by which a service knows somebody: an e-mail address, a chat handle, a bank account, a wallet"
     hidden = ['code', 'secret', 'accessToken', 'refreshToken']
-    avatarUrl: str = unset
-    authEmail: str = unset
-    code: str = unset
-    displayName: str = unset
-    handle: str = unset
-    identifier: str = unset
-    isMe: bool = unset
-    itemType: str = unset
-    secret: str = unset
-    service: str = unset
-    accessToken: str = unset
-    refreshToken: str = unset
-    cryptoTransaction: Edges["CryptoTransaction"] = unset
-    location: Edges["Location"] = unset
-    network: Edges["Network"] = unset
-    ownCurrency: Edges["CryptoCurrency"] = unset
-    owner: Edges["Person"] = unset
-    trust: Edges["Account"] = unset
-    profilePicture: Edges["Photo"] = unset
+    avatarUrl: str = unset                                # Address of its picture
+    authEmail: str = unset                                # E-mail address with which one logs in
+    code: str = unset                                     # Given by the service while logging in; a secret
+    displayName: str = unset                              # The name that others see
+    handle: str = unset                                   # Its name at the service, such as an e-mail address
+    identifier: str = unset                               # Login name that a plugin asked for
+    isMe: bool = unset                                    # Whether it belongs to the owner of the Pod
+    itemType: str = unset                                 # Kind of account
+    secret: str = unset                                   # A password or token
+    service: str = unset                                  # Who runs it, such as `email` or `whatsapp`
+    accessToken: str = unset                              # Opens the service for a short while; a secret
+    refreshToken: str = unset                             # Gets a new `accessToken`; a secret
+    cryptoTransaction: Edges["CryptoTransaction"] = unset # Transfers of coins from or to it
+    location: Edges["Location"] = unset                   # Where it is used
+    network: Edges["Network"] = unset                     # The network it is part of
+    ownCurrency: Edges["CryptoCurrency"] = unset          # The currency it issued
+    owner: Edges["Person"] = unset                        # Whose account it is
+    trust: Edges["Account"] = unset                       # Accounts that it vouches for
+    profilePicture: Edges["Photo"] = unset                # The picture it shows
 
 # %% ../../nbs/data/schema.ipynb #0c275961
 class Relationship(Item):
     "How two people belong together: `label` names it, `value` weighs it"
-    label: str = unset
-    value: int = unset
-    relationship: Edges["Person"] = unset
+    label: str = unset                    # What it is called, such as `sister`
+    value: int = unset                    # How much it weighs
+    relationship: Edges["Person"] = unset # The other person
 
 class PhoneNumber(Item):
     "A number that rings somewhere"
-    phoneNumber: str = unset
+    phoneNumber: str = unset # The number as it is dialled, such as +31 20 123 4567
 
 class Network(Item):
     "People or accounts that are connected, such as all of one service"
-    name: str = unset
-    website: Edges["Website"] = unset
+    name: str = unset                 # What it is called
+    website: Edges["Website"] = unset # Its pages
 
 class Website(Item):
     "A site, by its address"
-    itemType: str = unset
-    url: str = unset
+    itemType: str = unset # Kind of site, such as `blog`
+    url: str = unset      # Its address
 
 class CryptoKey(Item):
     "A key for encryption or signatures, public or secret, in `keystr`"
     hidden = ['keystr']
-    active: bool = unset
-    itemType: str = unset
-    keystr: str = unset
-    name: str = unset
-    role: str = unset
-    owner: Edges["Person"] = unset
+    active: bool = unset           # Whether it is still in use
+    itemType: str = unset          # Kind of key, such as `ed25519`
+    keystr: str = unset            # The key itself; a secret
+    name: str = unset              # What it is called
+    role: str = unset              # Whether it is a public or a secret key, or what it is for
+    owner: Edges["Person"] = unset # Whose key it is
 
 # %% ../../nbs/data/schema.ipynb #2992441b
 class CreativeWork(Item):
     "Something made: a book, a film, a picture, a program"
-    abstract: str = unset
-    content: str = unset
-    datePublished: datetime = unset
-    itemType: str = unset
-    keyword: str = unset
-    textContent: str = unset
-    title: str = unset
-    transcript: str = unset
-    contentLocation: Edges["Location"] = unset
-    file: Edges["File"] = unset
-    locationCreated: Edges["Location"] = unset
-    writtenBy: Edges["Person"] = unset
+    abstract: str = unset                      # What it is about, in short
+    content: str = unset                       # The work itself, in its own format, such as HTML
+    datePublished: datetime = unset            # When it came out
+    itemType: str = unset                      # Kind of work
+    keyword: str = unset                       # Words under which to find it
+    textContent: str = unset                   # Its words alone
+    title: str = unset                         # What it is called
+    transcript: str = unset                    # What is said in it, as text
+    contentLocation: Edges["Location"] = unset # The place it shows or tells of
+    file: Edges["File"] = unset                # The bytes
+    locationCreated: Edges["Location"] = unset # Where it was made
+    writtenBy: Edges["Person"] = unset         # Who made it
 
 class WrittenWork(CreativeWork):
     "A work of words"
@@ -127,155 +127,155 @@ class Note(WrittenWork):
 # %% ../../nbs/data/schema.ipynb #a5c9fafa
 class Message(WrittenWork):
     "What somebody sent to others in a conversation"
-    dateReceived: datetime = unset
-    dateSent: datetime = unset
-    service: str = unset
-    subject: str = unset
-    message: Edges["Message"] = unset
-    messageChannel: Edges["MessageChannel"] = unset
-    photo: Edges["Photo"] = unset
-    receiver: Edges["Account"] = unset
-    sender: Edges["Account"] = unset
+    dateReceived: datetime = unset                  # When it arrived
+    dateSent: datetime = unset                      # When it was sent
+    service: str = unset                            # What carried it, such as `email` or `whatsapp`
+    subject: str = unset                            # Its headline
+    message: Edges["Message"] = unset               # Messages that it answers or belongs with
+    messageChannel: Edges["MessageChannel"] = unset # The conversation it is part of
+    photo: Edges["Photo"] = unset                   # Pictures in it
+    receiver: Edges["Account"] = unset              # To whom it went
+    sender: Edges["Account"] = unset                # From whom it came
 
 class EmailMessage(Message):
     "One e-mail"
-    message: Edges["EmailMessage"] = unset
-    bcc: Edges["Account"] = unset
-    cc: Edges["Account"] = unset
-    replyTo: Edges["Account"] = unset
+    message: Edges["EmailMessage"] = unset # E-mails that it answers or belongs with
+    bcc: Edges["Account"] = unset          # Who got a copy that the others do not know of
+    cc: Edges["Account"] = unset           # Who got a copy
+    replyTo: Edges["Account"] = unset      # Where answers shall go
 
 class MessageChannel(Item):
     "A conversation, to which messages belong"
-    encrypted: bool = unset
-    name: str = unset
-    topic: str = unset
-    photo: Edges["Photo"] = unset
-    receiver: Edges["Account"] = unset
+    encrypted: bool = unset            # Whether only its members can read along
+    name: str = unset                  # What it is called
+    topic: str = unset                 # What it is about
+    photo: Edges["Photo"] = unset      # The picture it shows
+    receiver: Edges["Account"] = unset # Who takes part
 
 # %% ../../nbs/data/schema.ipynb #f2fb97e4
 class Post(Item):
     "What an account published on a social network; `message` is its text"
-    message: str = unset
-    postDate: datetime = unset
-    type: str = unset
-    author: Edges["Account"] = unset
-    comment: Edges["Post"] = unset
-    parent: Edges["Post"] = unset
-    photo: Edges["Photo"] = unset
+    message: str = unset             # Its text
+    postDate: datetime = unset       # When it was published
+    type: str = unset                # Kind of post; in the Pod it is called `ownType`
+    author: Edges["Account"] = unset # Who published it
+    comment: Edges["Post"] = unset   # What others answered
+    parent: Edges["Post"] = unset    # The post that it answers
+    photo: Edges["Photo"] = unset    # Pictures in it
 
 # %% ../../nbs/data/schema.ipynb #d9c912f7
 class Location(Item):
     "A point on earth, in degrees"
-    latitude: float = unset
-    longitude: float = unset
+    latitude: float = unset  # Degrees, north of the equator positive
+    longitude: float = unset # Degrees, east of Greenwich positive
 
 class Address(Location):
     "Where the post brings letters"
-    city: str = unset
-    itemType: str = unset
-    locationAutoLookupHash: str = unset
-    postalCode: str = unset
-    state: str = unset
-    street: str = unset
-    country: Edges["Country"] = unset
-    location: Edges["Location"] = unset
+    city: str = unset                   # Town
+    itemType: str = unset               # Kind of address, such as `home` or `work`
+    locationAutoLookupHash: str = unset # Says for which address `location` was looked up
+    postalCode: str = unset             # Code of the post for its part of town
+    state: str = unset                  # State or province
+    street: str = unset                 # Street and house number
+    country: Edges["Country"] = unset   # In which country
+    location: Edges["Location"] = unset # The point on earth
 
 class Country(Location):
     "A state, with its flag"
-    name: str = unset
-    flag: Edges["Photo"] = unset
-    location: Edges["Location"] = unset
+    name: str = unset                   # What it is called
+    flag: Edges["Photo"] = unset        # Its flag
+    location: Edges["Location"] = unset # A point in it
 
 # %% ../../nbs/data/schema.ipynb #d0a1771d
 class Receipt(Item):
     "Proof that something was bought"
-    category: str = unset
-    store: str = unset
-    totalCost: float = unset
-    file: Edges["File"] = unset
-    photo: Edges["Photo"] = unset
+    category: str = unset         # Kind of purchase, such as `groceries`
+    store: str = unset            # The shop
+    totalCost: float = unset      # What was paid altogether
+    file: Edges["File"] = unset   # The bytes of the receipt
+    photo: Edges["Photo"] = unset # A picture of the receipt
 
 class Wallet(Item):
     "A purse for coins that are numbers"
-    name: str = unset
-    picture: Edges["Photo"] = unset
+    name: str = unset               # What it is called
+    picture: Edges["Photo"] = unset # The picture it shows
 
 class CryptoCurrency(Item):
     "A currency of such coins"
-    myToken: float = unset
-    name: str = unset
-    topic: str = unset
-    currencySetting: Edges["CurrencySetting"] = unset
-    picture: Edges["Photo"] = unset
+    myToken: float = unset                            # How many of its coins the owner has
+    name: str = unset                                 # What it is called
+    topic: str = unset                                # What it is for
+    currencySetting: Edges["CurrencySetting"] = unset # How it is kept
+    picture: Edges["Photo"] = unset                   # The picture it shows
 
 class CurrencySetting(Item):
     "How one currency is kept in a wallet. `seedPhrase` is a secret"
     hidden = ['seedPhrase']
-    deviceAddress: str = unset
-    profileAddress: str = unset
-    seedPhrase: str = unset
-    tokenAddress: str = unset
-    wallet: Edges["Wallet"] = unset
+    deviceAddress: str = unset      # Address of the device that signs
+    profileAddress: str = unset     # Address of the owner's profile
+    seedPhrase: str = unset         # Words from which its keys are made; a secret
+    tokenAddress: str = unset       # Address of the currency itself
+    wallet: Edges["Wallet"] = unset # The purse it is kept in
 
 # %% ../../nbs/data/schema.ipynb #72f5a9f7
 class CryptoTransaction(Item):
     "One transfer; `outward` when it leaves the owner"
-    outward: bool = unset
-    quantity: float = unset
-    cryptoCurrency: Edges["CryptoCurrency"] = unset
-    relateToOther: Edges["Account"] = unset
-    relateToOwner: Edges["Account"] = unset
+    outward: bool = unset                           # Whether it left the owner
+    quantity: float = unset                         # How many coins
+    cryptoCurrency: Edges["CryptoCurrency"] = unset # Which coins
+    relateToOther: Edges["Account"] = unset         # The account at the other end
+    relateToOwner: Edges["Account"] = unset         # The owner's account
 
 # %% ../../nbs/data/schema.ipynb #f222eee3
 class Diet(CreativeWork):
     "A plan for eating; `duration` is a whole number"
-    duration: int = unset
-    name: str = unset
+    duration: int = unset # How long it is kept up
+    name: str = unset     # What it is called
 
 class MedicalCondition(Item):
     "An illness, an injury, or another state of body or mind"
-    conditiontype: str = unset
-    itemType: str = unset
-    name: str = unset
+    conditiontype: str = unset # Kind of condition, such as `allergy`
+    itemType: str = unset      # Kind of item, for apps that sort by it
+    name: str = unset          # What it is called
 
 # %% ../../nbs/data/schema.ipynb #4b79eb64
 class Plugin(Item):
     "A program that can be run on a Pod"
-    bundleImage: str = unset
-    container: str = unset
-    dataType: str = unset
-    icon: str = unset
-    name: str = unset
-    pluginModule: str = unset
-    pluginName: str = unset
-    pluginType: str = unset
-    view: Edges["CVUStoredDefinition"] = unset
+    bundleImage: str = unset                   # Picture of it for a shelf of plugins
+    container: str = unset                     # Image of a container, or command, that runs it
+    dataType: str = unset                      # Type of the items it works on
+    icon: str = unset                          # Small picture of it
+    name: str = unset                          # What it is called
+    pluginModule: str = unset                  # Python module of its class
+    pluginName: str = unset                    # Its class
+    pluginType: str = unset                    # Kind of plugin, such as `importer`
+    view: Edges["CVUStoredDefinition"] = unset # How apps draw it
 
 class PersistentState(Item):
     "What a plugin remembers from one run to the next"
-    pluginId: str = unset
-    pluginName: str = unset
-    state: str = unset
-    account: Edges["Account"] = unset
-    view: Edges["CVUStoredDefinition"] = unset
+    pluginId: str = unset                      # The plugin that remembers
+    pluginName: str = unset                    # Class of that plugin
+    state: str = unset                         # What it remembers, as JSON text
+    account: Edges["Account"] = unset          # The account it is about
+    view: Edges["CVUStoredDefinition"] = unset # How apps draw it
 
 # %% ../../nbs/data/schema.ipynb #f5914f99
 class PluginRun(Item):
     "One run of a plugin; `id` and `targetItemId` are always equal, and there from the start"
-    containerImage: str = unset
-    pluginModule: str = unset
-    pluginName: str = unset
-    status: str = unset
-    targetItemId: str = unset
-    error: str = unset
-    config: str = unset
-    progress: float = unset
-    authUrl: str = unset
-    permissions: str = unset # JSON, see `engine.auth`
-    plugin: Edges["Plugin"] = unset
-    view: Edges["CVUStoredDefinition"] = unset
-    account: Edges["Account"] = unset
-    output: Edges["PluginRunLog"] = unset
+    containerImage: str = unset                # Image of a container, or command, that runs it
+    pluginModule: str = unset                  # Python module of the plugin's class
+    pluginName: str = unset                    # The plugin's class
+    status: str = unset                        # How far it is, such as `started`, `done` or `error`
+    targetItemId: str = unset                  # The id of this run, once more
+    error: str = unset                         # Why it failed
+    config: str = unset                        # Settings for this run, as JSON text
+    progress: float = unset                    # How much is done, from 0 to 1
+    authUrl: str = unset                       # Page at which the user logs in
+    permissions: str = unset                   # What it may do, as JSON text; see `engine.auth`
+    plugin: Edges["Plugin"] = unset            # What runs
+    view: Edges["CVUStoredDefinition"] = unset # How apps draw what it needs
+    account: Edges["Account"] = unset          # The account that it logs in with
+    output: Edges["PluginRunLog"] = unset      # What it wrote
     def __post_init__(self): self.targetItemId = self.targetItemId or self.id or new_id()
     def __setattr__(self, name, value):
         super().__setattr__(name, value)
@@ -286,140 +286,140 @@ class PluginRun(Item):
 # %% ../../nbs/data/schema.ipynb #cb01a46c
 class PluginRunLog(Item):
     "The last mebibyte of what a plugin wrote in a run"
-    content: str = unset
+    content: str = unset # The text, its last mebibyte
 
 class PluginTrigger(Item):
     "When a plugin is to be run: every so many seconds, at a time of day, or when items of a type appear"
-    containerImage: str = unset
-    pluginModule: str = unset
-    pluginName: str = unset
-    config: str = unset
-    permissions: str = unset # JSON, see `engine.auth`
-    every: int = unset       # Seconds
-    at: str = unset          # Such as `07:30`, `Mon 07:30` or `*:30`
-    whenType: str = unset    # A type of item
-    enabled: bool = unset
-    error: str = unset       # What is wrong with it
-    run: Edges["PluginRun"] = unset
-    account: Edges["Account"] = unset
+    containerImage: str = unset       # Image of a container, or command, that runs it
+    pluginModule: str = unset         # Python module of the plugin's class
+    pluginName: str = unset           # The plugin's class
+    config: str = unset               # Settings for each run, as JSON text
+    permissions: str = unset          # What each run may do, as JSON text; see `engine.auth`
+    every: int = unset                # Seconds from one run to the next
+    at: str = unset                   # Time of day, such as `07:30`, `Mon 07:30` or `*:30`
+    whenType: str = unset             # A type of item: run when one appears
+    enabled: bool = unset             # Whether it is in force
+    error: str = unset                # What is wrong with it
+    run: Edges["PluginRun"] = unset   # Runs that it started
+    account: Edges["Account"] = unset # The account that runs log in with
 
 # %% ../../nbs/data/schema.ipynb #755f5dba
 class Integrator(Item):
     "Something that works on the data of a Pod and adds to it"
-    name: str = unset
-    repository: str = unset
+    name: str = unset       # What it is called
+    repository: str = unset # Where its code is
 
 class Indexer(Integrator):
     "An integrator that reads what is there and derives more"
-    bundleImage: str = unset
-    icon: str = unset
-    indexerClass: str = unset
-    querystr: str = unset
-    runDestination: str = unset
-    indexerRun: Edges["IndexerRun"] = unset
+    bundleImage: str = unset                # Picture of it for a shelf of indexers
+    icon: str = unset                       # Small picture of it
+    indexerClass: str = unset               # Its class
+    querystr: str = unset                   # Search for the items it works on
+    runDestination: str = unset             # Where it runs
+    indexerRun: Edges["IndexerRun"] = unset # Its runs
 
 class IndexerRun(Integrator):
     "One run of an indexer"
-    errorMessage: str = unset
-    progress: float = unset
-    progressMessage: str = unset
-    querystr: str = unset
-    runStatus: str = unset
-    targetDataType: str = unset
-    indexer: Edges["Indexer"] = unset
+    errorMessage: str = unset         # Why it failed
+    progress: float = unset           # How much is done
+    progressMessage: str = unset      # What it is doing
+    querystr: str = unset             # Search for the items it works on
+    runStatus: str = unset            # How far it is
+    targetDataType: str = unset       # Type of the items it works on
+    indexer: Edges["Indexer"] = unset # What runs
 
 # %% ../../nbs/data/schema.ipynb #1346c959
 class Label(Item):
     "A coloured tag"
-    color: str = unset
-    name: str = unset
+    color: str = unset # Of the tag, such as `#ff0000`
+    name: str = unset  # What is written on it
 
 class LabelAnnotation(Item):
     "The labels that somebody gave to an item"
-    allowSharing: bool = unset
-    labels: str = unset
-    annotatedItem: Edges["Item"] = unset
+    allowSharing: bool = unset           # Whether others may learn from it
+    labels: str = unset                  # Names of the labels
+    annotatedItem: Edges["Item"] = unset # What was labelled
 
 class LabelingDataType(Item):
     "A kind of data to be labelled"
-    name: str = unset
-    icon: str = unset
-    dataset: Edges["Dataset"] = unset
+    name: str = unset                 # What it is called
+    icon: str = unset                 # Small picture of it
+    dataset: Edges["Dataset"] = unset # Data of this kind
 
 class LabelingTask(Item):
     "Work for people: give one of these labels to each item of a dataset"
-    name: str = unset
-    labelOption: Edges["Label"] = unset
-    dataset: Edges["Dataset"] = unset
-    view: Edges["CVUStoredDefinition"] = unset
+    name: str = unset                          # What it is called
+    labelOption: Edges["Label"] = unset        # Labels to choose from
+    dataset: Edges["Dataset"] = unset          # What is to be labelled
+    view: Edges["CVUStoredDefinition"] = unset # How apps draw an item of it
 
 # %% ../../nbs/data/schema.ipynb #bf7f3c71
 class Dataset(Item):
     "Entries that a query picked, to learn from. Of the two spellings of the query, `queryStr` is the younger"
     requires_client_ref = True
-    name: str = unset
-    querystr: str = unset
-    queryStr: str = unset
-    entry: Edges["DatasetEntry"] = unset
+    name: str = unset                    # What it is called
+    querystr: str = unset                # Search that picks its items, the older spelling
+    queryStr: str = unset                # Search that picks its items
+    entry: Edges["DatasetEntry"] = unset # Its rows
 
 class DatasetEntry(Item):
     "One row of a dataset: an item and its annotation"
-    data: Edges["Item"] = unset
-    annotation: Edges["Label"] = unset
+    data: Edges["Item"] = unset        # The item
+    annotation: Edges["Label"] = unset # What somebody said about it
 
 # %% ../../nbs/data/schema.ipynb #fc0f3d6f
 class ItemPropertySchema(Item):
     "The property `propertyName` of `itemType` holds a `valueType`: Text, Integer, Real, Bool or DateTime"
-    itemType: str = unset
-    propertyName: str = unset
-    valueType: str = unset
+    itemType: str = unset     # The type that has the property
+    propertyName: str = unset # What the property is called
+    valueType: str = unset    # Text, Integer, Real, Bool or DateTime
 
 class ItemEdgeSchema(Item):
     "Edges called `edgeName` lead from `sourceType` to `targetType`"
-    edgeName: str = unset
-    sourceType: str = unset
-    targetType: str = unset
+    edgeName: str = unset   # What the edge is called
+    sourceType: str = unset # The type it leaves
+    targetType: str = unset # The type it leads to
 
 class AuditItem(Item):
     "One entry in the history of an item"
-    actionname: str = unset
-    content: str = unset
-    date: datetime = unset
+    actionname: str = unset # What was done, such as `update`
+    content: str = unset    # The details
+    date: datetime = unset  # When it was done
 
 class SuggestedMerge(Item):
     "These items look like one; `score` says how much"
-    score: float = unset
-    task: str = unset
-    mergeFrom: Edges["Item"] = unset
+    score: float = unset             # How alike the items are
+    task: str = unset                # For what the merge is suggested
+    mergeFrom: Edges["Item"] = unset # The items that look like one
 
 class VoteAction(Item):
     "Somebody voted"
-    dateExecuted: datetime = unset
+    dateExecuted: datetime = unset # When it was cast
 
 # %% ../../nbs/data/schema.ipynb #91c6c2c2
 class CVUStoredDefinition(Item):
     "How an app draws items, in Memri's language for views. In the Pod, its property `type` is `ownType`"
-    definition: str = unset
-    domain: str = unset
-    itemType: str = unset
-    name: str = unset
-    querystr: str = unset
-    renderer: str = unset
-    selector: str = unset
-    type: str = unset
+    definition: str = unset # The text of the view
+    domain: str = unset     # Whose view it is, such as `user` or `plugin`
+    itemType: str = unset   # The type that it draws
+    name: str = unset       # What it is called
+    querystr: str = unset   # Search that the view begins with
+    renderer: str = unset   # Way of drawing, such as `list`
+    selector: str = unset   # Which items it is for, such as `Person[]`
+    type: str = unset       # Kind of definition; in the Pod it is called `ownType`
 
 class NavigationItem(Item):
     "An entry in the menu of an app"
-    icon: str = unset
-    itemType: str = unset
-    sequence: int = unset
-    sessionName: str = unset
-    title: str = unset
+    icon: str = unset        # Small picture of it
+    itemType: str = unset    # Kind of entry
+    sequence: int = unset    # Its place in the menu, counted from the top
+    sessionName: str = unset # What it opens
+    title: str = unset       # What it says
 
 class Setting(Item):
     "A setting called `keystr`, its value as JSON text"
-    json: str = unset
-    keystr: str = unset
+    json: str = unset   # Its value, as JSON text
+    keystr: str = unset # What it is called
 
 # %% ../../nbs/data/schema.ipynb #5bb743d3
 def get_constructor(

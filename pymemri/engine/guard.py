@@ -43,6 +43,7 @@ class Guard:
     def __repr__(self): return f'Guard({self.pod!r}, {self.may!r})'
 
     search, search_json, count, facets, schema = Pod.search, Pod.search_json, Pod.count, Pod.facets, Pod.schema
+    ids = Pod.ids
     edges_json, get_edges, get_file = Pod.edges_json, Pod.get_edges, Pod.get_file
     create_item, update_item, delete_item, bulk = Pod.create_item, Pod.update_item, Pod.delete_item, Pod.bulk
     create_edge, delete_edge = Pod.create_edge, Pod.delete_edge

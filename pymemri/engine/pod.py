@@ -257,6 +257,11 @@ def count(self:Pod, query:dict)->int:
     return self.find.count(query)
 
 @patch
+def ids(self:Pod, query:dict)->list[str]:
+    "The ids of all that a query finds, in its order"
+    return self.find.ids(query)
+
+@patch
 def facets(self:Pod, asked:dict)->list[dict]:
     """How often each value of `asked['by']` (`type` or a property) occurs among what `asked['query']` finds; at most
     `limit`"""

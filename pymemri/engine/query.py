@@ -144,6 +144,7 @@ class Plan(msgspec.Struct):
     rank: bool = False           # Results carry `_rank`
     quick: str = ''              # The statement that gives text and number of each row
     whole: str|None = None       # The statement that gives the whole answer at once, where that is enough
+    ids: str = ''                # The statement that gives ids alone
     fleeting: bool = False       # It names a type without a number, which may get one at any moment
     probe: tuple|None = None     # Type number (0 for any) and property that an index would help
     fixed: tuple = ()            # What is bound before all else
@@ -412,6 +413,7 @@ def choose(self:Finder, plan:Plan, query:dict):
     row = ITEM.replace("'{\"date", "'{\"_rank\":', f.rank, ',\"date", 1) if plan.rank else ITEM
     plan.quick = (f'{self.head}select {row} r, i.n n from {plan.source} where {plan.condition()} '
                   f'order by {plan.order}{limit}')
+    plan.ids = f'{self.head}select i.id from {plan.source} where {plan.condition()} order by {plan.order}{limit}'
     if plan.probe is None and not any(k in query for k in ROWS):
         plan.whole = f"select group_concat(r, ',') from ({plan.quick})"
 
@@ -788,7 +790,8 @@ def facets(
     "How often each value of `by` occurs among the items that `query` finds, the most frequent first"
     kind = self.known().known(by)
     what, limited = f'{self.express(None, by)} v, count(*) c', whole({'limit': limit}, 'limit')
-    rows = self.tally(query, what, 'group by 1 order by c desc, v limit ?', limited)
+    group = 'i.type' if by == 'type' else '1' # the name of a type is looked up once, not for every item
+    rows = self.tally(query, what, f'group by {group} order by c desc, v limit ?', limited)
     return [dict(value=bool(v) if kind == 'Bool' and v is not None else v, count=c) for v, c in rows]
 
 @patch
@@ -810,6 +813,27 @@ def rows_of(self:Finder, query:dict, what:str, tail:str, more:tuple)->list[tuple
         sql = f'{self.head}select {what} from {plan.source} where {plan.condition()} {tail}'
         with self.store.read() as db: return sound(db, db.execute(sql, [*plan.params(query), *more]).fetchall())
     except UNBINDABLE: raise Invalid(BEYOND) from None
+
+# %% ../../nbs/engine/query.ipynb #413c8ddd
+@patch
+def ids(self:Finder, query:dict)->list[str]:
+    "The ids of all that `query` finds, in its order"
+    if not isinstance(query, dict): raise Invalid(f'a search needs an object, not {shown(query)}')
+    query = {k: v for k, v in query.items() if k not in ('_snippet', '_memri', *SIDES)}
+    try: return self.ids_of(query)
+    except PodError as e: self.forgive(e)
+    return self.ids_of(query)
+
+@patch
+def ids_of(self:Finder, query:dict)->list[str]:
+    "`ids`, as long as nobody drops an index"
+    plan, start = self.plan(query), time.perf_counter()
+    if plan.rank: self.catch_up()
+    try:
+        with self.store.read() as db: found = sound(db, db.execute(plan.ids, plan.params(query)).fetchall())
+    except UNBINDABLE: raise Invalid(BEYOND) from None
+    self.note(plan, time.perf_counter() - start)
+    return [i for i, in found]
 
 # %% ../../nbs/engine/query.ipynb #3a872d6b
 RIGHTS = ('read', 'create', 'update')
@@ -1118,6 +1142,16 @@ def text_json(self:View, plan:Plan, query:dict)->str:
         texts = self.decorate(db, [(n, msgspec.json.encode(i).decode()) for n, i in found], query)
         text, own = self.unmarked(','.join(texts), lambda: nullcontext(db)), self.own()
     return msgspec.json.encode([self.redact(i, own) for i in decode(f'[{text}]')]).decode()
+
+@patch
+def ids_of(self:View, query:dict)->list[str]:
+    "The ids of what a query finds and may be read"
+    plan = self.plan(query)
+    if not plan.rank: return Finder.ids_of(self, query)
+    self.catch_up()
+    skip, limit = whole(query, '_offset') or 0, whole(query, '_limit')
+    with self.store.read(snapshot=True) as db: found = [i['id'] for _, i in self.matches(db, plan, query)]
+    return found[skip:None if limit is None else skip + limit]
 
 @patch
 def rows_of(self:View, query:dict, what:str, tail:str, more:tuple)->list[tuple]:

@@ -589,6 +589,14 @@ def note(self:Store, name:str, value:object):
                             (f'note.{name}', msgspec.json.encode(value).decode()))
 
 @patch
+def row_of(
+    self:Store,
+    id:str,
+)->int: # 0 if there is no such item
+    "The number of an item's row; items that came later have higher ones"
+    with self.read() as db: return (db.execute('select n from items where id=?', (id,)).fetchone() or (0,))[0]
+
+@patch
 def arrived(
     self:Store,
     type:str,   # Of items

@@ -89,10 +89,11 @@ def state_after(
 )->dict:
     "The note as it should be, with `waits` if the trigger should fire"
     type = trigger.get('whenType')
-    if state is None or state.get('type') != type:
-        row, date = pod.store.arrived(type, 0, 0) if type else (0, 0)
-        first = dict(fired=trigger['dateCreated'], waits=False) if state is None else state
-        state = first | dict(type=type, row=row, date=date)
+    if state is None:
+        state = dict(fired=trigger['dateCreated'], waits=False, type=type, row=pod.store.row_of(trigger['id']), date=0)
+    elif state.get('type') != type: # another one from now on
+        row, date = pod.store.arrived(type) if type else (0, 0)
+        state = state | dict(type=type, row=row, date=date)
     new = state | dict(fired=min(state['fired'], now)) # a clock that was wrong
     if type:
         new['row'], new['date'] = pod.store.arrived(type, state['row'], state['date'])

@@ -27,10 +27,10 @@ POD_VERSION = 'v4'
 
 V4 = {'get_item', 'create_item', 'update_item', 'delete_item', 'create_edge', 'get_edges', 'search', 'bulk',
       'send_email'}
-V5 = {'delete_edge', 'count', 'facets', 'schema', 'purge', 'delete_all', 'vacuum', 'integrity_check', 'settings',
+V5 = {'delete_edge', 'count', 'facets', 'ids', 'schema', 'purge', 'delete_all', 'vacuum', 'integrity_check', 'settings',
       'change_settings'} # beyond those of v4
-REPEATABLE = {'get_item', 'get_edges', 'search', 'count', 'facets', 'schema', 'delete_item', 'integrity_check',
-              'get_file', 'version', 'settings', 'change_settings', 'create_plugin_auth', 'backup'}
+REPEATABLE = {'get_item', 'get_edges', 'search', 'count', 'facets', 'ids', 'schema', 'delete_item',
+              'integrity_check', 'get_file', 'version', 'settings', 'change_settings', 'create_plugin_auth', 'backup'}
 BARE = {'schema', 'delete_all', 'vacuum', 'integrity_check', 'settings'} # these take nothing
 
 # %% ../../nbs/pod/api.ipynb #b0253fe0
@@ -468,8 +468,8 @@ def _forgot(self:HttpRoad, reply:Reply)->bool:
     return True
 
 # %% ../../nbs/pod/api.ipynb #c3e17411
-GIVES = dict(get_item=list, get_edges=list, search=list, facets=list, integrity_check=list, count=int, settings=dict,
-             change_settings=dict, create_item=(str, int), create_edge=(str, int))
+GIVES = dict(get_item=list, get_edges=list, search=list, facets=list, ids=list, integrity_check=list, count=int,
+             settings=dict, change_settings=dict, create_item=(str, int), create_edge=(str, int))
 HAS = dict(bulk='createItems', schema='types', purge='purged', create_plugin_auth='data', version='cargo')
 
 def fits(
@@ -689,6 +689,11 @@ def search(self:PodAPI, query:dict)->list[dict]:
 def count(self:PodAPI, query:dict)->int:
     "How many items match"
     return self.road.call('count', query)
+
+@patch
+def ids(self:PodAPI, query:dict)->list[str]:
+    "The ids of all items that match, in their order: to show a long list page by page, each found by its `ids`"
+    return self.road.call('ids', query)
 
 @patch
 def facets(self:PodAPI, query:dict, by:str='type', limit:int|None=None)->list[dict]:

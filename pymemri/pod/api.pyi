@@ -15,8 +15,8 @@ from .temporary import find_temporary, make_temporary
 DEFAULT_POD_ADDRESS = 'http://localhost:3030'
 POD_VERSION = 'v4'
 V4 = {'get_item', 'create_item', 'update_item', 'delete_item', 'create_edge', 'get_edges', 'search', 'bulk', 'send_email'}
-V5 = {'delete_edge', 'count', 'facets', 'schema', 'purge', 'delete_all', 'vacuum', 'integrity_check', 'settings', 'change_settings'}
-REPEATABLE = {'get_item', 'get_edges', 'search', 'count', 'facets', 'schema', 'delete_item', 'integrity_check', 'get_file', 'version', 'settings', 'change_settings', 'create_plugin_auth', 'backup'}
+V5 = {'delete_edge', 'count', 'facets', 'ids', 'schema', 'purge', 'delete_all', 'vacuum', 'integrity_check', 'settings', 'change_settings'}
+REPEATABLE = {'get_item', 'get_edges', 'search', 'count', 'facets', 'ids', 'schema', 'delete_item', 'integrity_check', 'get_file', 'version', 'settings', 'change_settings', 'create_plugin_auth', 'backup'}
 BARE = {'schema', 'delete_all', 'vacuum', 'integrity_check', 'settings'}
 PLAIN = {'dateServerModified>=', 'dateServerModified<', '_sortOrder', '_limit', 'id', 'type', 'deleted'}
 
@@ -278,7 +278,7 @@ MAX_BODY = 5 * 2 ** 20
 def needs_v5(op: str, payload) -> bool:
     """Whether Memri's wire cannot say this"""
     ...
-GIVES = dict(get_item=list, get_edges=list, search=list, facets=list, integrity_check=list, count=int, settings=dict, change_settings=dict, create_item=(str, int), create_edge=(str, int))
+GIVES = dict(get_item=list, get_edges=list, search=list, facets=list, ids=list, integrity_check=list, count=int, settings=dict, change_settings=dict, create_item=(str, int), create_edge=(str, int))
 HAS = dict(bulk='createItems', schema='types', purge='purged', create_plugin_auth='data', version='cargo')
 
 def fits(op: str, value) -> bool:
@@ -346,6 +346,10 @@ class PodAPI:
 
     def count(self, query: dict) -> int:
         """How many items match"""
+        ...
+
+    def ids(self, query: dict) -> list[str]:
+        """The ids of all items that match, in their order: to show a long list page by page, each found by its `ids`"""
         ...
 
     def facets(self, query: dict, by: str='type', limit: int | None=None) -> list[dict]:

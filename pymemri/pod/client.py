@@ -8,7 +8,7 @@ __all__ = ['MAX_BATCH', 'MAX_ITEM', 'SYSTEM_TYPES', 'Dog', 'schema_records', 'is
            'POD_VERSION', 'PodAPI', 'PodError', 'Priority', 'DB', 'Item', 'Edge']
 
 # %% ../../nbs/pod/client.ipynb #8fc16db8
-import json, os, threading, time, warnings
+import json, os, threading, time, warnings, weakref
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,9 +16,12 @@ from typing import Any, BinaryIO, Callable, Iterable, Iterator
 from fastcore.basics import patch
 from ..core import (Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, home_folder, new_id,
                           now_ms, progress)
-from ..data.item import Edge, Edges, Item, ItemBase, ItemList, VALUE_TYPES, json_value, pod_name, unset
+from ..data.cards import amount, counts_html, facts_card
+from ..data.item import (Edge, Edges, Item, ItemBase, ItemList, Tracked, VALUE_TYPES, json_value, pod_name, taken,
+                               unset)
 from ..data.schema import Account, CVUStoredDefinition, File, Person, Photo, PluginRun
 from ..data import schema as built_in
+from ..options import options
 from ..data.photo import resize
 from .api import DEFAULT_POD_ADDRESS, POD_VERSION, PodAPI, short
 from .db import DB, Priority, conflicts, theirs_wins
@@ -31,11 +34,11 @@ _all_ = ['DEFAULT_POD_ADDRESS', 'POD_VERSION', 'PodAPI', 'PodError', 'Priority',
 # %% ../../nbs/pod/client.ipynb #a63c21f4
 class Dog(Item):
     "A dog, to try things out with"
-    name: str = unset
-    age: int = unset
-    bites: bool = False
-    weight: float = unset
-    friend: Edges['Person'] = unset
+    name: str = unset               # What it answers to
+    age: int = unset                # In years
+    bites: bool = False             # Whether to keep your distance
+    weight: float = unset           # In kilograms
+    friend: Edges['Person'] = unset # Whom it likes
 
 # %% ../../nbs/pod/client.ipynb #81524c07
 def schema_records(
@@ -107,6 +110,7 @@ class PodClient:
         self.database_key:Key|None = database_key
         self.verbose, self.quiet, self.home, self.is_plugin = verbose, quiet, home, bool(auth_json)
         self.default_priority, self.local_db = Priority(default_priority), DB()
+        self._weakly = weakref.ref(self)
         self.registered_classes:dict[str, type[ItemBase]] = {}
         self._known, self._complete, self._uploads, self._pool, self._lock = None, set(), [], None, threading.RLock()
         self.api = PodAPI(self.database_key, self.owner_key, url, version, auth_json, verbose, home, made_up)
@@ -267,7 +271,8 @@ def class_from_schema(
     hints = {p: kinds[k] for p, k in known.get('properties', {}).items()}
     hints |= {e: Edges['|'.join(to)] for e, to in known.get('edges', {}).items()
               if to and all(t.isidentifier() for t in to)}
-    good = {n: h for n, h in hints.items() if n.isidentifier() and n[0] != '_' and n != 'type' and not hasattr(Item, n)}
+    good = {n: h for n, h in hints.items() if n.isidentifier() and n[0] != '_' and n != 'type'
+            and n not in vars(Item) and not taken(n)}
     return type(Item)(name, (Item,),
                       {'__annotations__': good, '__doc__': f'Items of type {name}, made from the schema of a Pod'})
 
@@ -306,8 +311,7 @@ def item_from_json(
     "The item that JSON stands for, with its edges"
     there = self.local_db.get(json['id']) if add_to_local_db else None
     new = (type(there) if there is not None else self._class_of(json['type'])).from_pod(json)
-    item = self.add_to_store(new, priority) if add_to_local_db else new
-    if item.requires_client_ref: item._client = self
+    item = self.add_to_store(new, priority) if add_to_local_db else self._claim(new)
     item.__dict__.update({k: json[k] for k in ('_snippet', '_rank') if k in json})
     for key in ('[[edges]]', '~[[edges]]'):
         for e in json.get(key, ()):
@@ -325,7 +329,14 @@ def add_to_store(
 )->ItemBase: # The object that stands for its id
     "Put an item into the local store, for `sync` to send"
     item.create_id_if_not_exists()
-    return self.local_db.merge(item, priority or self.default_priority)
+    return self._claim(self.local_db.merge(item, priority or self.default_priority))
+
+@patch
+def _claim(self:PodClient, item:ItemBase)->ItemBase:
+    "Let an item know where it is from; only one whose class asks for it keeps this client alive"
+    if item.requires_client_ref: item._client = self
+    else: Tracked._client_ref.__set__(item, self._weakly)
+    return item
 
 # %% ../../nbs/pod/client.ipynb #00cefa9b
 @patch
@@ -343,7 +354,7 @@ def _admit(self:PodClient, item:ItemBase):
 def _stored(self:PodClient, item:ItemBase):
     "The Pod has `item` as it is now"
     item.reset_local_sync_state()
-    if item.requires_client_ref: item._client = self
+    self._claim(item)
     if self.local_db.get(item.id) is None: self.local_db.add(item)
 
 @patch
@@ -708,6 +719,49 @@ def filter_deleted(self:PodClient, items:Iterable[ItemBase])->list[ItemBase]:
 def get_properties(self:PodClient, json:dict)->dict:
     "JSON of an item without its edges"
     return {k: v for k, v in json.items() if k not in ('[[edges]]', '~[[edges]]')}
+
+# %% ../../nbs/pod/client.ipynb #c4e868ec
+@patch
+def browse(
+    self:PodClient,
+    query:str|dict|None=None, # To begin with: words such as `type:Person beach`, or as for `search`
+    types:Iterable[str|type]|str|type|None=None, # Show no others
+)->Any: # A `Browser`; `.selected`, `.item` and `.query` are for the next cell
+    "Look through the Pod in a notebook. Invalid if a word of the query can't be understood"
+    from pymemri.widgets.browser import Browser
+    return Browser(self, query, types)
+
+# %% ../../nbs/pod/client.ipynb #9dd03e77
+@patch
+def unsaved(self:PodClient)->ItemList:
+    "The items here that the Pod does not have as they are: new ones, changed ones, those with new edges"
+    return ItemList(i for i in self.local_db if not i._in_pod or i._original_properties or i._new_edges)
+
+@patch
+def _repr_pretty_(self:PodClient, p:Any, cycle:bool):
+    said = repr(self)
+    p.text(said.replace(f', owner {short(self.owner_key)}', '') if options.redact and hasattr(self, 'api') else said)
+
+@patch
+def _repr_html_(self:PodClient)->str:
+    if not hasattr(self, 'api'): return facts_card('PodClient', {'Pod': 'not open'})
+    road, new = self.api.road, self.unsaved()
+    kept = 'only until the programs that use it end; `client.store_keys()` keeps it' if self.temporary else None
+    facts = {'Pod': 'embedded in this process' if road.local else 'over HTTP' if options.redact else repr(road),
+             'owner': None if options.redact else short(self.owner_key), 'kept': kept,
+             'here': amount(len(self.local_db), 'item'),
+             'unsaved': f'{amount(len(new), "item")}: `client.unsaved()`, `client.sync()`' if new else None}
+    try: counts = {f['value']: f['count'] for f in self.facets() if f['value'] not in SYSTEM_TYPES}
+    except PodError as e: return facts_card('PodClient', facts | {'items': f'the Pod does not say: {e.message}'})
+    facts['items'] = amount(sum(counts.values()), 'item')
+    return facts_card('PodClient', facts, f'<p>{counts_html(counts)}</p>')
+
+# %% ../../nbs/pod/client.ipynb #a880d26a
+@patch(as_prop=True)
+def schema(self:PodClient)->Any: # A `pod.schema.PodSchema`
+    "All types that this client and its Pod know, by name, with meanings and counts"
+    from pymemri.pod.schema import pod_schema
+    return pod_schema(self)
 
 # %% ../../nbs/pod/client.ipynb #80c667ea
 @patch

@@ -2,16 +2,18 @@
 
 """What a program holds in its hand: items go into a Pod and come back as the same Python objects"""
 __all__ = ['MAX_BATCH', 'MAX_ITEM', 'SYSTEM_TYPES', 'Dog', 'schema_records', 'is_known', 'json_size', 'gather_batch', 'PodClient', 'type_of', 'needed_names', 'class_from_schema', 'NoSuchItem', 'Bar', 'Counted', 'DEFAULT_POD_ADDRESS', 'POD_VERSION', 'PodAPI', 'PodError', 'Priority', 'DB', 'Item', 'Edge']
-import json, os, threading, time, warnings
+import json, os, threading, time, warnings, weakref
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Iterable, Iterator
 from fastcore.basics import patch
 from ..core import Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, home_folder, new_id, now_ms, progress
-from ..data.item import Edge, Edges, Item, ItemBase, ItemList, VALUE_TYPES, json_value, pod_name, unset
+from ..data.cards import amount, counts_html, facts_card
+from ..data.item import Edge, Edges, Item, ItemBase, ItemList, Tracked, VALUE_TYPES, json_value, pod_name, taken, unset
 from ..data.schema import Account, CVUStoredDefinition, File, Person, Photo, PluginRun
 from ..data import schema as built_in
+from ..options import options
 from ..data.photo import resize
 from .api import DEFAULT_POD_ADDRESS, POD_VERSION, PodAPI, short
 from .db import DB, Priority, conflicts, theirs_wins
@@ -132,6 +134,10 @@ class PodClient:
 
     def add_to_store(self, item: ItemBase, priority: Priority | str | None=None) -> ItemBase:
         """Put an item into the local store, for `sync` to send"""
+        ...
+
+    def _claim(self, item: ItemBase) -> ItemBase:
+        """Let an item know where it is from; only one whose class asks for it keeps this client alive"""
         ...
 
     def get_create_dict(self, item: ItemBase) -> dict:
@@ -268,6 +274,25 @@ class PodClient:
 
     def get_properties(self, json: dict) -> dict:
         """JSON of an item without its edges"""
+        ...
+
+    def browse(self, query: str | dict | None=None, types: Iterable[str | type] | str | type | None=None) -> Any:
+        """Look through the Pod in a notebook. Invalid if a word of the query can't be understood"""
+        ...
+
+    def unsaved(self) -> ItemList:
+        """The items here that the Pod does not have as they are: new ones, changed ones, those with new edges"""
+        ...
+
+    def _repr_pretty_(self, p: Any, cycle: bool):
+        ...
+
+    def _repr_html_(self) -> str:
+        ...
+
+    @property
+    def schema(self) -> Any:
+        """All types that this client and its Pod know, by name, with meanings and counts"""
         ...
 
     def external_id_exists(self, item: ItemBase) -> bool:

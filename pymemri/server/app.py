@@ -431,7 +431,7 @@ def get_item(pod:Pod|Guard, id:Any)->bytes:
 OPERATIONS = {
     'get_item': Operation('quick', get_item),
     'search': Operation('read', lambda pod, query: pod.search_json(query).encode()),
-    **{n: Operation('read', plain(n)) for n in ('get_edges', 'count', 'facets')},
+    **{n: Operation('read', plain(n)) for n in ('get_edges', 'count', 'facets', 'ids')},
     'schema': Operation('read', bare('schema')),
     **{n: Operation('write', plain(n))
        for n in ('create_item', 'update_item', 'delete_item', 'create_edge', 'delete_edge')},

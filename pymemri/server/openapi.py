@@ -92,6 +92,7 @@ DESCRIBED:dict[str, tuple[str, dict, dict]] = { # operation → what it does, wh
         ('item', 'direction', 'expandItems'), True, item=ID, direction=dict(enum=['Outgoing', 'Incoming']),
         expandItems=BOOL), listed(obj(('name', 'item'), name=TEXT, item=obj(('id',), True, id=ID)))),
     'count': ('How many items match', named('Query'), COUNT),
+    'ids': ('The ids of all items that match, in their order', named('Query'), IDS),
     'facets': ('How often each value of a property occurs', obj(('by',), True, query=named('Query'), by=TEXT,
                                                                limit=COUNT),
                listed(obj(('value', 'count'), value=VALUE, count=COUNT))),

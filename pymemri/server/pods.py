@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable
 from fastcore.basics import patch
-from ..core import NotFound, PodError, Unavailable, WrongKey, now_ms
+from ..core import NotFound, PodError, WrongKey, now_ms
 from ..engine.pod import Pod
 from ..engine.store import RAW_KEY
 
@@ -168,7 +168,7 @@ def write(
         start, held.busy = not held.busy, True
     try:
         if start: self.threads.submit(self.drain, held)
-    except RuntimeError: raise Unavailable('the Pod is closed') from None # with all its threads
+    except RuntimeError: self.drain(held) # all threads are at rest, as everything is being closed
     return future
 
 @patch
