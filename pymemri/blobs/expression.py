@@ -149,7 +149,10 @@ LEFT_OUT = dict(loc='places have names only where there is a geocoder; write loc
 
 def _predicate(word:str)->dict:
     "The constraint that one word stands for"
-    parts = re.findall(rf'((?:{_QUOTED}|[^":])*)(?::|$)', word, re.S)[:-1]
+    parts = ['']
+    for piece in re.findall(rf'{_QUOTED}|:|[^":]+', word, re.S):
+        if piece == ':': parts.append('')
+        else: parts[-1] += piece
     if len(parts) < 2: raise Invalid('No support for literals yet; a predicate has a colon, as in title:garden')
     name,args = parts[0],parts[1:]
     if name in LEFT_OUT: raise Invalid(f'{name}: is not offered here: {LEFT_OUT[name]}')
@@ -163,7 +166,7 @@ def _predicate(word:str)->dict:
 
 # %% ../../nbs/blobs/expression.ipynb #820de7d1
 VISIBLE = {'permanode': {'skipHidden': True}}
-DEEPEST_WORDS = 200 # words, and parentheses in parentheses
+DEEPEST_WORDS = 100 # words, and parentheses in parentheses
 
 class _Sentence:
     "Words, read from left to right"
