@@ -6,7 +6,7 @@
 __all__ = ['FORM', 'NEVER', 'stamp', 'media_type', 'Index']
 
 # %% ../../nbs/blobs/index.ipynb #f7015d6f
-import io, json, mimetypes, sqlite3, threading
+import mimetypes, secrets, sqlite3, threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterable, Iterator
@@ -126,13 +126,21 @@ class Index:
         self.db.execute('pragma synchronous = normal') # what a crash takes away is read again by `catch_up`
         tables = self.rows("select name from sqlite_schema where type = 'table'")
         about = dict(self.rows('select name, value from about')) if ('about',) in tables else {}
-        if about != dict(form=FORM, owner=self.owner): self._reset()
+        if {k: about.get(k) for k in ('form', 'owner')} != dict(form=FORM, owner=self.owner): self._reset()
     def _reset(self):
         "Empty tables"
         with self.changing():
             for name, in self.rows("select name from sqlite_schema where type = 'table'"): self.db.execute(f'drop table "{name}"')
             for each in _TABLES.split(';'): self.db.execute(each)
             self.db.executemany('insert into about values (?, ?)', [('form', FORM), ('owner', self.owner)])
+            self._renew()
+    def _renew(self):
+        "Another generation: what somebody remembers of this store may be wrong"
+        self.db.execute("insert or replace into about values ('generation', ?)", (secrets.token_hex(20),))
+    @property
+    def generation(self)->str:
+        "40 hex digits that stay the same as long as no blob was removed"
+        return self.rows("select value from about where name = 'generation'")[0][0]
     def close(self):
         "Let go of the file"
         with self.lock: self.db.close()
@@ -419,6 +427,7 @@ def remove(self:Index, *refs:Ref):
             self.db.execute('delete from attr where permanode = ?', (ref,))
             self.db.execute('delete from member where folder = ?', (ref,))
         self.db.executemany('delete from blob where ref = ?', [(r,) for r in lost])
+        if lost: self._renew()
         for ref in waiting: self._again(ref)
         for p in unsettled: self._settle(p)
 
