@@ -552,7 +552,7 @@ def with_attr(self:Search, attr:str, value:str, signer:Ref|None=None, at:Moment|
     "Permanodes with a value of an attribute: `{'withAttr', 'meta'}`"
     with self.index.lock:
         found = self._holding(self._signer(signer), attr, value, at)[:most or None]
-        return dict(withAttr=[dict(permanode=p) for p in found] or None, meta=self._meta(found, 1))
+        return dict(withAttr=[dict(permanode=p) for p in found] or None, meta=self._meta(found))
 
 @patch
 def of_signer(self:Search, signer:Ref, attr:str, value:str)->dict:
@@ -575,7 +575,7 @@ def paths_to(self:Search, signer:Ref, target:Ref)->dict:
             if deleted or target not in s.attrs.get(attr, []): continue
             said = [c for c in claims_that_count(p, claims, who) if (c.attr, c.value) == (attr, target) and c.kind != 'del-attribute']
             paths.append(dict(claimRef=said[-1].ref, baseRef=p, suffix=attr.partition(':')[2]))
-        return dict(paths=paths or None, meta=self._meta([target, *(o['baseRef'] for o in paths)]))
+        return dict(paths=paths or None, meta=self._meta([target, *(o['baseRef'] for o in paths)], 1))
 
 @patch
 def edges_to(self:Search, ref:Ref)->dict:
