@@ -195,7 +195,7 @@ def add(
     "Take in one blob, and all that waited for it"
     parse_ref(ref)
     with self.changing():
-        if self.known(ref): return False
+        if data is None and self.known(ref): return False
         size = len(data) if data is not None else self.store.size(ref)
         if size is None: return False # removed a moment ago
         if data is None and size <= MOST_SCHEMA:
@@ -204,7 +204,8 @@ def add(
             except Damaged: data = None # it counts as just bytes until it is mended
         says = read_schema(data) if data is not None else None
         kind = says.get('camliType') if says else None
-        self.db.execute('insert into blob values (?, ?, ?)', (ref, size, kind if isinstance(kind, str) else None))
+        row = ref, size, kind if isinstance(kind, str) else None
+        if not self.db.execute('insert or ignore into blob values (?, ?, ?)', row).rowcount: return False
         if says: self._take(ref, says, data)
         self._wake(ref)
         return True

@@ -124,9 +124,11 @@ def _bad(status:int=400)->Answer:
 # %% ../../nbs/blobs/server.ipynb #10f912ff
 MAX_BLOB = 16 << 20 # bytes
 
+_FORM = re.compile('([a-z0-9]+)-([0-9a-f]+)', re.ASCII)
+
 def _formed(ref:str)->bool:
     "Whether a text looks like a ref"
-    m = re.fullmatch('([a-z0-9]+)-([0-9a-f]+)', ref, re.ASCII)
+    m = _FORM.fullmatch(ref)
     return bool(m) and len(m[2]) == DIGITS.get(m[1], len(m[2]))
 
 def _has(ref:str)->bool:
@@ -277,6 +279,8 @@ def _piece(parts:Iterator[bytes], first:int, stop:int)->Iterator[bytes]:
         at += len(part)
 
 # %% ../../nbs/blobs/server.ipynb #f4685d84
+_SIMPLE = re.compile(rb'[a-z0-9-]+=[a-z0-9-]*(?:&[a-z0-9-]+=[a-z0-9-]*)*', re.ASCII) # a form with nothing to decode
+
 async def _form(ask:Ask)->dict[str,str]:
     "The fields of a form, in the URL or in the body"
     fields = list(ask.query)
@@ -284,6 +288,7 @@ async def _form(ask:Ask)->dict[str,str]:
         kind,options = parse_options_header(ask.headers.get('content-type', ''))
         data = await ask.body(2 << 20)
         if kind == 'multipart/form-data': fields += _parts(data, options.get('boundary', ''))
+        elif _SIMPLE.fullmatch(data): fields += [p.split('=') for p in data.decode().split('&')]
         else: fields += parse_qsl(data.decode('utf-8', 'replace'), keep_blank_values=True)
     return {k: v for k,v in reversed(fields)}
 
