@@ -4,12 +4,16 @@
 
 # %% auto #0
 __all__ = ['new_id', 'PodError', 'Invalid', 'Forbidden', 'WrongKey', 'NotFound', 'Conflict', 'TooLarge', 'Damaged', 'Unavailable',
-           'error_for', 'nearest', 'Ids', 'now_ms', 'home_folder', 'private_folder', 'progress']
+           'error_for', 'nearest', 'Ids', 'now_ms', 'home_folder', 'private_folder', 'in_notebook', 'Spot',
+           'clock_text', 'Meter', 'metered', 'progress']
 
 # %% ../nbs/core.ipynb #06e83141
-import difflib, os, secrets, threading, time
+import difflib, os, secrets, sys, threading, time
+from collections.abc import Sized
+from html import escape
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
+from fastcore.basics import patch
 
 # %% ../nbs/core.ipynb #7a328699
 class PodError(Exception):
@@ -124,6 +128,88 @@ def private_folder(
     return path
 
 # %% ../nbs/core.ipynb #eb97ff8d
+def in_notebook()->bool:
+    "Whether this program is the kernel of a notebook"
+    shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
+    return getattr(shell, 'kernel', None) is not None
+
+class Spot:
+    "A place below a cell whose content can be replaced, from any thread; the last is saved. No notebook, no place"
+    def __init__(self): self.handle = None
+    def show(self,
+        html:str, # Of ours: what comes from outside is escaped
+        text:str, # The same in a line
+    ):
+        "Replace the content"
+        if not in_notebook(): return
+        from IPython.display import display
+        content = {'text/html': html, 'text/plain': text}
+        if self.handle is None: self.handle = display(content, raw=True, display_id=True)
+        else: self.handle.update(content, raw=True)
+
+# %% ../nbs/core.ipynb #c88efdee
+def clock_text(seconds:float)->str:
+    "A duration as `1:02:03`, or `2:03`"
+    minutes, s = divmod(round(seconds), 60)
+    h, m = divmod(minutes, 60)
+    return f'{h}:{m:02}:{s:02}' if h else f'{m}:{s:02}'
+
+class Meter:
+    "How far something is, as a line of a notebook"
+    def __init__(
+        self,
+        what:str,              # Its name
+        total:float|None=1,    # Where it ends, if that is known
+        unit:str='',           # What is counted; nothing is, and a share is shown, if empty
+        after:float=1.0,       # Seconds before anything is shown
+        every:float=0.1,       # Seconds between two changes
+        clock:Callable[[], float]=time.monotonic,
+        spot:Spot|None=None,   # Where it is shown
+    ):
+        self.what, self.total, self.unit, self.every, self.clock = what, total, unit, every, clock
+        self.spot = Spot() if spot is None else spot
+        self.n, self.note, self.shown, self.start = 0, '', False, clock()
+        self.due = self.start + after
+    def __repr__(self): return self.line()
+    def to(self, n:float, note:str=''):
+        "It is at `n` now; `note` says more about it"
+        self.n, self.note = n, note
+        if (now := self.clock()) < self.due: return
+        self.due = now + self.every
+        self._show(self.line())
+    def close(self):
+        "It is over; said only if something was shown before"
+        if self.shown: self._show(self.line(ended=True))
+    def _show(self, line):
+        value = f' value="{min(1, self.n / self.total):.4f}"' if self.total else ''
+        self.shown = True
+        bar = f'<progress max="1"{value} aria-label="{escape(self.what)}" style="width:12em;vertical-align:middle">'
+        self.spot.show(f'<div class="pm-meter">{bar}</progress> <span dir="auto">{escape(line)}</span></div>', line)
+
+# %% ../nbs/core.ipynb #9dfb4fa1
+@patch
+def line(self:Meter, ended:bool=False)->str:
+    "What the line says"
+    took, done = self.clock() - self.start, self.total is None or self.n >= self.total
+    rate = f'{self.n / took:,.1f}/s' if self.unit and took > 0 else ''
+    whole = f' of {self.total:,}' if self.total is not None and self.unit else ''
+    share = '' if not self.total else f'{self.n / self.total:.0%}'
+    count = f'{self.n:,}{whole} {self.unit}' if self.unit else ''
+    now = [count, rate] if ended and done else [f'ended at {count or share}'] if ended else [share, count, rate]
+    return f'{self.what}: ' + ' · '.join(filter(None, [*now, clock_text(took), self.note]))
+
+# %% ../nbs/core.ipynb #7df65060
+def metered(items:Iterable, meter:Meter)->Iterator:
+    "Go through `items`, and let a meter show it"
+    n = 0
+    try:
+        for item in items:
+            meter.to(n)
+            yield item
+            n += 1
+        meter.n = n
+    finally: meter.close()
+
 def progress(
     items:Iterable,     # What is worked through
     what:str,           # Label of the bar
@@ -134,5 +220,7 @@ def progress(
 )->Iterator:
     "Go through `items`, with a bar once it takes longer than `after` seconds"
     if quiet: return iter(items)
-    from tqdm.auto import tqdm
+    if total is None and isinstance(items, Sized): total = len(items)
+    if in_notebook(): return metered(items, Meter(what, total, unit, after))
+    from tqdm import tqdm
     return iter(tqdm(items, desc=what, total=total, unit=unit, delay=after, leave=False))

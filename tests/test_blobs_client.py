@@ -15,7 +15,7 @@ from pymemri.blobs.exceptions import (AuthenticationError, ConnectionError, Hash
                                       NotCamliServerError, NotFoundError, ServerError, ServerFeatureUnavailableError,
                                       ServerUnreachableError, UploadError)
 from pymemri.blobs.files import restore
-from pymemri.blobs.permanode import ServerKey
+from pymemri.blobs.permanode import ALWAYS, ServerKey
 from pymemri.blobs.ref import ref_of
 from pymemri.blobs.schema import nanos, read_claim, state
 from pymemri.blobs.searchclient import SearchClient
@@ -481,7 +481,7 @@ LISTS = {'size': ['{"stat": 7}', '{"stat": [7]}', '{"stat": [{"blobRef": "%s", "
          'enumerate': ['{"blobs": [{"blobRef": 7, "size": 1}]}', '{"blobs": [{"blobRef": "b-1", "size": 1}, {"blobRef": "a-1", "size": 1}]}',
                        '{"blobs": [{"blobRef": "b-1", "size": 1}], "continueAfter": "z"}', '{"blobs": {}}', '{"blobs": [], "continueAfter": "x"}'],
          'query': ['{"blobs": [{"blob": null}]}', '{"blobs": [[]]}'], 'describe': ['{"meta": []}', '{"meta": {"%s": 7}}'],
-         'claims': ['{"claims": "none"}', '{}'], 'recent': ['{"recent": [7], "meta": {}}'], 'files': ['{"files": []}', '{"files": [1]}', '{}']}
+         'claims': ['{"claims": "none"}', '{}'], 'recent': ['{"recent": [7], "meta": {}}', '{"recent": [{}], "meta": {}}'], 'files': ['{"files": []}', '{"files": [1]}', '{}']}
 
 
 @pytest.mark.parametrize('call, text', [(c, t) for c, ts in LISTS.items() for t in ts])
@@ -693,7 +693,7 @@ def test_what_a_perkeep_signed_is_taken():
     text = requests.utils.unquote(e['request']['body'].removeprefix('json=').replace('+', ' '))
     key = ServerKey(Fake('sign/public-key', 'sign/permanode'), 'http://x/sighelper/', json.loads(body(recorded('sign/discovery')['response'])))
     assert key.public.ref == KEY and key.public.key_id == '4E09A7C147EEC578'
-    assert sign_text(text, key) == body(e['response'])
+    assert sign_text(text, key) == body(e['response']) and key.dated == ALWAYS
 
 
 def test_files_and_folders(server, tmp_path):

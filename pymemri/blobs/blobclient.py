@@ -45,7 +45,7 @@ class Blob:
     @data.setter
     def data(self, data:bytes):
         if isinstance(data, str): raise TypeError('a blob is bytes, not text: write b"…", or encode it: "…".encode()')
-        if not isinstance(data, bytes): raise TypeError(f'a blob is bytes, not {type(data).__name__}; bytes(…) makes them')
+        if not isinstance(data, bytes): raise TypeError(f'a blob is bytes, not {type(data).__name__}; use bytes(…)')
         self._data, self._ref = data, None
     @property
     def hash_func_name(self)->str:
@@ -107,6 +107,10 @@ def batches(
     if batch: yield batch
 
 # %% ../../nbs/blobs/blobclient.ipynb #50f5346d
+def _header(response, name:str):
+    "A header, however its name is written; None if it is not there"
+    return next((v for k,v in response.headers.items() if k.lower() == name.lower()), None)
+
 class BlobClient:
     "The blobs of a server; `Connection.blobs` is one"
     def __init__(
@@ -132,8 +136,7 @@ class BlobClient:
     def get_size(self, blobref:Ref)->int:
         "How many bytes a blob has. `NotFoundError`, `ServerError`"
         response = ask(self.http_session, 'head', self._make_blob_url(blobref), what=f'blob {blobref}')
-        found = {k.lower(): v for k,v in response.headers.items()}.get('content-length')
-        try: return int(found)
+        try: return int(_header(response, 'Content-Length'))
         except (TypeError, ValueError): raise ServerError(f'no size of {blobref} in the answer') from None
     def blob_exists(self, blobref:Ref)->bool:
         "Whether the server has a blob; of many, `get_size_multi` tells it in one request"
@@ -171,8 +174,12 @@ def _confirmed(answer, key, asked):
     found = {o.get('blobRef'): o.get('size') for o in listed(answer, key)}
     for ref,size in found.items():
         if ref not in asked: raise ServerError(f'the server tells of {ref!r:.90}, which nobody asked for')
-        if type(size) is not int or size < 0: raise ServerError(f'the server gives {size!r:.60} for the size of {ref}')
+        _sound_size(ref, size)
     return found
+
+def _sound_size(ref, size):
+    "Fail unless `size` is a number of bytes"
+    if type(size) is not int or size < 0: raise ServerError(f'the server gives {size!r:.60} for the size of {ref}')
 
 # %% ../../nbs/blobs/blobclient.ipynb #e1ffaf76
 @patch
@@ -245,8 +252,9 @@ def enumerate(
         for o in listed(answer, 'blobs'):
             if left == 0: return
             ref,size = o.get('blobRef'),o.get('size')
-            if not isinstance(ref, str) or ref <= after: raise ServerError(f'after {after!r} the server lists {ref!r:.90}')
-            if type(size) is not int or size < 0: raise ServerError(f'the server gives {size!r:.60} for the size of {ref}')
+            if not isinstance(ref, str) or ref <= after:
+                raise ServerError(f'after {after!r} the server lists {ref!r:.90}')
+            _sound_size(ref, size)
             after,left = ref,None if left is None else left - 1
             yield BlobMeta(ref, size, self)
         if not answer.get('continueAfter'): return
@@ -268,7 +276,7 @@ def get_part(
                    headers={'Range': f'bytes={offset}-{offset + size - 1}'})
     if response.status_code == 416: return b'' # behind the end
     if response.status_code == 200: return Blob(response.content, blobref=blobref).data[offset:offset + size]
-    place = re.match(r'bytes (\d+)-(\d+)/(\d+)', {k.lower(): v for k,v in response.headers.items()}.get('content-range', ''))
+    place = re.match(r'bytes (\d+)-(\d+)/(\d+)', _header(response, 'Content-Range') or '')
     first,last,whole = map(int, place.groups()) if place else (-1, -1, -1)
     if first != offset or last != min(offset + size, whole) - 1 or len(response.content) != last - first + 1:
         raise ServerError(f'another piece of {blobref} came than bytes {offset} to {offset + size - 1}')

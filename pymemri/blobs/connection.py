@@ -60,7 +60,7 @@ class Connection:
         return SearchClient(self.http_session, self.search_root)
     @property
     def signer(self)->Any:
-        "What signs: a `SigningKey` that was set, or the server's own key. `ServerFeatureUnavailableError` if there is neither"
+        "What signs: a `SigningKey` that was set, or else the server's own key; `ServerFeatureUnavailableError`"
         if self._signer is None: self._signer = ServerKey(self.http_session, self.sign_root, self.signing)
         return self._signer
     @signer.setter
@@ -96,15 +96,15 @@ def _connect(
         raise ConnectionError(f'{here} cannot be reached: {type(e).__name__}, {str(e)[-300:]}') from e
     status,where = response.status_code,response.url
     if status == 401:
-        moved = '' if origin(where) == origin(base_url) else f' (it sent us on to {urlsplit(where).netloc}: name that)'
-        raise AuthenticationError(f'{here} wants other credentials than these: give `auth=(user, password)`, or `token`{moved}')
+        moved = '' if origin(where) == origin(base_url) else f'. It sent us on to {urlsplit(where).netloc}: name that'
+        raise AuthenticationError(f'{here} wants other credentials: give `auth=(user, password)`, or `token`{moved}')
     if status != 200: raise NotCamliServerError(f'{here} answered {status}: {said(response, http_session)}')
     try: found = json.loads(response.content)
     except (ValueError, RecursionError): found = None
     if not isinstance(found, dict):
         raise NotCamliServerError(f'{here} answered, but not as a blob server: {said(response, http_session)[:80]!r}')
-    return Connection(http_session, *(_root(where, found.get(k)) for k in ('blobRoot', 'searchRoot', 'jsonSignRoot', 'shareRoot')),
-                      discovery={k: v for k,v in found.items() if k != 'authToken'})
+    roots = [_root(where, found.get(k)) for k in ('blobRoot', 'searchRoot', 'jsonSignRoot', 'shareRoot')]
+    return Connection(http_session, *roots, discovery={k: v for k,v in found.items() if k != 'authToken'})
 
 def _root(url, root):
     "A root, whole; None if there is none"
@@ -125,7 +125,8 @@ def connect(
     answers is no blob server, `AuthenticationError` if it wants other credentials"""
     u = urlsplit(base_url)
     if u.scheme not in ('http', 'https') or not u.hostname:
-        raise Invalid(f'{u.scheme + "://…" if u.scheme else base_url!r} is no address of a server, such as http://localhost:3179/')
+        shown = u.scheme + '://…' if u.scheme else repr(base_url)
+        raise Invalid(f'{shown} is no address of a server, such as http://localhost:3179/')
     if u.username is not None or u.password is not None:
         raise Invalid(f'no credentials in the address of {u.hostname}, please: give `auth=(user, password)`')
     session = new_session(base_url, auth, token, verify, fingerprint, timeout)

@@ -17,8 +17,8 @@ from .ref import DIGITS, Ref, hasher, parse_ref, verified
 from .store import claimed
 
 # %% ../../nbs/blobs/filesystem.ipynb #866292d3
-WHOLE = {'s3', 's3a', 'gs', 'gcs', 'abfs', 'abfss', 'az', 'adl', 'oci', 'oss', 'obs', 'tos', 'memory'} # objects come whole
-RENAMES = {'file', 'local', 'sftp', 'ssh', 'smb', 'hdfs', 'arrow_hdfs', 'webhdfs'}
+WHOLE = {'s3', 's3a', 'gs', 'gcs', 'abfs', 'abfss', 'az', 'adl', 'oci', 'oss', 'obs', 'tos', 'memory'} # of objects
+RENAMES = {'file', 'local', 'sftp', 'ssh', 'smb', 'hdfs', 'arrow_hdfs', 'webhdfs'} # of files
 PROMISES = {'whole': 'a blob is seen whole or not at all, once the place has confirmed it',
             'renamed': 'a blob is seen whole or not at all; a power cut may lose the last ones',
             'copied': 'half a blob may be seen; reading it is `Damaged`, putting it again mends it'}
@@ -30,7 +30,8 @@ def _told(where:str):
     except FileNotFoundError as e: raise NotFound(f'{where} has no such place: {str(e)[:200]}') from e
     except PermissionError as e: raise Forbidden(f'{where} does not let us: {str(e)[:200]}') from e
     except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT): raise PodError(507, f'{where} is full; nothing is left of the blob') from e
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise PodError(507, f'{where} is full; nothing is left of the blob') from e
         raise Unavailable(f'{where} failed: {type(e).__name__}, {str(e)[:200]}') from e
 
 # %% ../../nbs/blobs/filesystem.ipynb #b1515d82
@@ -43,11 +44,13 @@ class FileSystemBlobs:
         **options,              # For fsspec, such as `key` and `secret`, or `username`
     ):
         hasher(algorithm)
-        if urlsplit(url).password is not None: raise Invalid('no credentials in an address, please: give `username`, `password`')
+        if urlsplit(url).password is not None:
+            raise Invalid('no credentials in an address, please: give `username`, `password`')
         try: from fsspec.core import url_to_fs
-        except ImportError: raise Invalid('addresses of other places need fsspec: pip install pymemri[fsspec]') from None
+        except ImportError: raise Invalid('other places need fsspec: pip install pymemri[fsspec]') from None
         try: self.fs,root = url_to_fs(url, use_listings_cache=False, **options)
-        except (ImportError, ValueError) as e: raise Invalid(f'{url.partition("://")[0]}:// cannot be used: {e}') from None
+        except (ImportError, ValueError) as e:
+            raise Invalid(f'{url.partition("://")[0]}:// cannot be used: {e}') from None
         self.root, self.algorithm = root.rstrip('/'), algorithm
         names = {self.fs.protocol} if isinstance(self.fs.protocol, str) else set(self.fs.protocol)
         self.kind = 'whole' if names & WHOLE else 'renamed' if names & RENAMES else 'copied'

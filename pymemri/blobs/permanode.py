@@ -41,7 +41,8 @@ class ServerKey:
     def public(self)->PublicKey:
         "The half that everybody may have; its blob is the server's"
         blob = ask(self.http_session, 'get', self._key_url, what='key').content
-        if ref_of(blob, parse_ref(self.ref)[0]) != self.ref: raise HashMismatchError(f'the server gives another key than {self.ref}')
+        if ref_of(blob, parse_ref(self.ref)[0]) != self.ref:
+            raise HashMismatchError(f'the server gives another key than {self.ref}')
         found = read_public_key(blob)
         key = PublicKey(found.n, found.e, found.created)
         vars(key).update(blob=blob, ref=self.ref) # as the server names it, not as we would
@@ -104,6 +105,6 @@ def permanode_blob(
     if at is None: raise Invalid('a planned permanode needs `at`, a date that belongs to the thing')
     blob = planned_permanode(key, name, at)
     if getattr(key, 'dated', None) not in (None, nanos(moment(at)) // 10**9, ALWAYS):
-        raise ServerFeatureUnavailableError('this server dates signatures by its clock, so it would make another permanode '
-                                            'each time; set `signer` to a key of your own')
+        raise ServerFeatureUnavailableError('this server dates signatures by its clock, and would make another '
+                                            'permanode each time; set `signer` to a key of your own')
     return blob

@@ -89,7 +89,7 @@ class SearchResults:
         self.searcher, self.request, self.limit, self.page = searcher, request, limit, page
         self.continue_ = request.get('continue') # Where the next page begins, or None
         self.area = None # Of a query for places: `{north, south, west, east}`
-        self._found, self._seen, self._more = [], set(), True
+        self._found, self._seen, self._more, self._all = [], set(), True, False
         self._fetch()
     def __repr__(self): return f'SearchResults({len(self._found)} {"and more" if self._more else "in all"})'
     def __iter__(self)->Iterator[SearchResult]:
@@ -101,7 +101,7 @@ class SearchResults:
         while self._more: self._fetch()
         return len(self._found)
     def __getitem__(self, i):
-        if isinstance(i, int) and i >= 0: 
+        if isinstance(i, int) and i >= 0:
             while self._more and len(self._found) <= i: self._fetch()
         else: len(self)
         return self._found[i]
@@ -112,7 +112,8 @@ FULL = 200 # results in a page when no number is asked for
 @patch
 def _fetch(self:SearchResults)->bool:
     "Get the next page; whether it brought anything"
-    size,before,asked = self._page(),len(self._found),self.request | ({'continue': self.continue_} if self.continue_ else {})
+    size,before,asked = self._page(),len(self._found),dict(self.request)
+    if self.continue_: asked['continue'] = self.continue_
     if size is not None: asked['limit'] = size
     answer = self.searcher._post('query', asked)
     found,meta = listed(answer, 'blobs'),(answer.get('description') or {}).get('meta') or {}
@@ -135,7 +136,7 @@ def _fetch(self:SearchResults)->bool:
 @patch
 def _page(self:SearchResults)->int|None:
     "How many results to ask for; None for as many as the server likes, -1 for all"
-    if getattr(self, '_all', False): return -1
+    if self._all: return -1
     if self.limit is None or self.page is not None and self.page < self.limit - len(self._found): return self.page
     return self.limit - len(self._found)
 
@@ -177,7 +178,7 @@ def query(
 )->SearchResults: # An iterable of `SearchResult`
     "What the index finds; pages are fetched as they are reached. `ServerError` says what is wrong with a query"
     if expression is not None and constraint is not None: raise Invalid('give an expression or a constraint, not both')
-    if limit is not None and limit < 1 or page is not None and page < 1: raise Invalid('`limit` and `page` are 1 or more')
+    if min(limit or 1, page or 1) < 1 or 0 in (limit, page): raise Invalid('`limit` and `page` are 1 or more')
     request = dict(expression=expression, constraint=constraint, sort=sort, around=around,
                    describe={'depth': 1} if describe is True else describe or None) | {'continue': continue_}
     return SearchResults(self, {k: v for k,v in request.items() if v is not None}, limit, page)
@@ -204,8 +205,8 @@ def describe_blobs(self:SearchClient, *blobrefs:Ref, depth:int|None=None, rules:
     if not blobrefs: return {}
     when = None if at is None else moment(at)
     if rules is None and len(blobrefs) <= 20:
-        answer = self._get('describe', blobref=blobrefs[0] if len(blobrefs) == 1 else list(blobrefs), depth=depth, at=when,
-                           maxdirchildren=max_children)
+        names = blobrefs[0] if len(blobrefs) == 1 else list(blobrefs)
+        answer = self._get('describe', blobref=names, depth=depth, at=when, maxdirchildren=max_children)
     else:
         request = dict(blobrefs=list(blobrefs), depth=depth, rules=rules, at=when, maxDirChildren=max_children)
         answer = self._post('describe', {k: v for k,v in request.items() if v is not None})
@@ -239,8 +240,7 @@ def recent(
 )->list[BlobDescription]:
     "Permanodes by their last change, newest first, described"
     answer = self._get('recent', n=limit, before=None if before is None else moment(before))
-    meta = _meta(answer)
-    return [BlobDescription(self, meta.get(o['blobref'], {'blobRef': o['blobref']}), meta) for o in listed(answer, 'recent')]
+    return [self._described(answer, o.get('blobref')) for o in listed(answer, 'recent')]
 
 @patch
 def permanodes_with_attr(
@@ -252,21 +252,26 @@ def permanodes_with_attr(
     limit:int|None=None,
 )->list[BlobDescription]:
     "Permanodes with a value of an attribute, described"
-    answer = self._get('permanodeattr', signer=signer, attr=attr, value=value, max=limit, at=None if at is None else moment(at))
-    meta = _meta(answer)
-    return [BlobDescription(self, meta.get(o['permanode'], {'blobRef': o['permanode']}), meta)
-            for o in listed(answer, 'withAttr')]
+    when = None if at is None else moment(at)
+    answer = self._get('permanodeattr', signer=signer, attr=attr, value=value, max=limit, at=when)
+    return [self._described(answer, o.get('permanode')) for o in listed(answer, 'withAttr')]
 
 @patch
 def permanode_of_signer(self:SearchClient, signer:Ref, attr:str, value:str)->BlobDescription:
     "The one permanode of `signer` with this value. `NotFoundError`"
+    none = NotFoundError(f'{signer} has no permanode with {attr}={value!r}')
     try: answer = self._get('signerattrvalue', signer=signer, attr=attr, value=value)
     except ServerError as e:
-        if 'file does not exist' in e.message: raise NotFoundError(f'{signer} has no permanode with {attr}={value!r}') from e
+        if 'file does not exist' in e.message: raise none from e
         raise
-    if not answer.get('permanode'): raise NotFoundError(f'{signer} has no permanode with {attr}={value!r}')
-    meta = _meta(answer)
-    return BlobDescription(self, meta.get(answer['permanode'], {'blobRef': answer['permanode']}), meta)
+    if not answer.get('permanode'): raise none
+    return self._described(answer, answer['permanode'])
+
+@patch
+def _described(self:SearchClient, answer:dict, ref)->BlobDescription:
+    "A blob that an answer names, with its record in the same answer, if there is one"
+    if not isinstance(ref, str): raise ServerError(f'the server names {ref!r:.60}, which is no blob')
+    return BlobDescription(self, (meta := _meta(answer)).get(ref, {'blobRef': ref}), meta)
 
 # %% ../../nbs/blobs/searchclient.ipynb #df78c7e6
 @patch

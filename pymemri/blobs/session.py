@@ -58,7 +58,7 @@ def _session_class():
     from requests.exceptions import ChunkedEncodingError, ConnectionError, SSLError, Timeout
     class BlobSession(Session):
         "A requests session that waits `timeout` seconds at most for each piece of an answer, and asks `tries` times"
-        timeout, tries, pause = 30, 3, 0.1
+        timeout, tries, pause = 30.0, 3, 0.1
         def send(self, request, **kwargs):
             if kwargs.get('timeout') is None: kwargs['timeout'] = self.timeout
             for left in reversed(range(self.tries)):
@@ -69,11 +69,11 @@ def _session_class():
                     if not left or response.status_code not in AGAIN: return response
                     response.close()
                 time.sleep(self.pause * 2**(self.tries - left))
-        def get_redirect_target(self, response):
-            to = super().get_redirect_target(response)
-            if not to or response.request.body is None: return to
-            elsewhere = self.should_strip_auth(response.url, urljoin(response.url, to))
-            return None if elsewhere or response.status_code in (301, 302) else to
+        def get_redirect_target(self, resp):
+            to = super().get_redirect_target(resp)
+            if not to or resp.request.body is None: return to
+            elsewhere = self.should_strip_auth(resp.url, urljoin(resp.url, to))
+            return None if elsewhere or resp.status_code in (301, 302) else to
         def __repr__(self): return f'BlobSession({self.auth})'
     return BlobSession
 
@@ -139,8 +139,9 @@ def ask(
     **kwargs,        # For the session
 ):
     "The answer; a `ServerError`, `NotFoundError` or `AuthenticationError` says what came instead"
-    call = getattr(session, method, None) if method != 'head' else lambda u, **kw: session.request('HEAD', u, **kw)
-    try: response = call(url, **kwargs)
+    try:
+        if method == 'head': response = session.request('HEAD', url, **kwargs) # requests follows its redirects, too
+        else: response = getattr(session, method)(url, **kwargs)
     except OSError as e: # the errors of requests are
         raise ServerUnreachableError(f'{urlsplit(url).netloc} gave no whole answer: '
                                      f'{type(e).__name__}, {str(e)[-200:]}') from e

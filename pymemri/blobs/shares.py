@@ -29,6 +29,7 @@ def leads_to(
         if isinstance(p, dict): found += [p.get('blobRef'), p.get('bytesRef')]
     return [ref for ref in found if isinstance(ref, str)]
 
+# %% ../../nbs/blobs/shares.ipynb #79c529b1
 class Share:
     "What an address shares, as a store that can be read. Its `repr` leaves out the claim, which is what lets in"
     def __init__(
@@ -38,10 +39,12 @@ class Share:
     ):
         u = urlsplit(url)
         self.url, self.root, self.ref = url, url[:url.rfind('/') + 1], u.path.rpartition('/')[2]
-        if u.scheme not in ('http', 'https') or u.query: raise Invalid('a share is an address such as https://server/share/sha224-…')
+        if u.scheme not in ('http', 'https') or u.query:
+            raise Invalid('a share is an address such as https://server/share/sha224-…')
         parse_ref(self.ref)
         self.http_session = http_session or new_session(url)
-        self._ways,self._last = {self.ref: ()},('', b'') # the way to each blob; name and bytes of the last one
+        self._ways:dict[Ref,tuple[Ref,...]] = {self.ref: ()} # the way to each blob
+        self._last = ('', b'') # name and bytes of the last one
     def __repr__(self): return f'Share({self.root!r})'
     def get(self, ref:Ref)->bytes:
         "A blob that what was read before leads to, verified; others are `NotFound`"
@@ -52,7 +55,7 @@ class Share:
         params = {'params': {'via': ','.join(way)}} if way else {}
         try: found = ask(self.http_session, 'get', self.root + ref, what='blob shared', **params).content
         except AuthenticationError as e:
-            raise AuthenticationError(f'{self.root} does not let us: the share ended, was taken back, or never was') from e
+            raise AuthenticationError(f'{self.root} refuses: the share ended, was taken back, or never was') from e
         data = Blob(found, blobref=ref).data
         for to in leads_to(data): self._ways.setdefault(to, (*way, ref))
         self._last = ref,data

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VIA', 'ARGUMENT_TYPES', 'MISSING', 'PluginError', 'PluginAborted', 'secrets_of', 'without_secrets', 'reason',
            'tell_run', 'status_of', 'set_status', 'load_edges', 'run_account', 'Argument', 'read_hint', 'arguments_of',
-           'read_config', 'PluginBase', 'in_notebook', 'ExamplePlugin']
+           'read_config', 'PluginBase', 'ExamplePlugin']
 
 # %% ../../nbs/plugin/pluginbase.ipynb #c3554bde
 import inspect, sys, types, typing, warnings
@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Iterable, Union, get_args, get_origin
 from fastcore.basics import patch
-from ..core import Invalid, NotFound, PodError
+from ..core import Invalid, Meter, NotFound, PodError, in_notebook
 from ..data.item import ItemBase
 from ..data.schema import Account, PluginRun
 from .listeners import AbortListener, get_abort_plugin_listener
@@ -231,22 +231,18 @@ def set_progress(self:PluginBase, progress:float):
         self._told = float(progress)
     self._show(progress)
 
-def in_notebook()->bool:
-    "Whether this program is the kernel of a notebook"
-    shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
-    return getattr(shell, 'kernel', None) is not None
-
 @patch
 def _show(self:PluginBase, progress:float):
     "Move the bar, if somebody can see it"
-    if self._bar is None:
-        from tqdm.auto import tqdm
-        seen = sys.stderr.isatty() or in_notebook()
-        self._bar = tqdm(desc=type(self).__name__, total=100, bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}',
-                         disable=self.client.quiet or not seen, delay=1, miniters=0, leave=False)
-        self._shown = 0
-    self._bar.update(100 * progress - self._shown)
-    self._shown = 100 * progress
+    name, bar = type(self).__name__, self._bar
+    if bar is None and in_notebook() and not self.client.quiet: bar = Meter(name)
+    elif bar is None:
+        from tqdm import tqdm
+        bar = tqdm(desc=name, total=100, bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}',
+                   disable=self.client.quiet or not sys.stderr.isatty(), delay=1, miniters=0, leave=False)
+    if isinstance(bar, Meter): bar.to(progress)
+    else: bar.update(100 * progress - bar.n)
+    self._bar = bar
 
 # %% ../../nbs/plugin/pluginbase.ipynb #4f98f0ed
 @patch

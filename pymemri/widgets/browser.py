@@ -106,6 +106,7 @@ class Browser(Live):
         parse_query(self.first, self.schema)
         self.sort = query.get('_sort') if isinstance(query, dict) else None
         if not isinstance(self.sort, str | None): raise Invalid('a browser sorts by one property')
+        self._now = self.first, self.sort # what was searched last
         super().__init__(line=self.first, order=self.sort)
     def __repr__(self)->str: return f'Browser({self.first!r})' if self.first else 'Browser()'
 
@@ -151,7 +152,7 @@ def asked(
 @patch(as_prop=True)
 def query(self:Browser)->dict:
     "What is shown now, for `client.search`"
-    return self.asked(self.widget.line, self.widget.order)
+    return self.asked(*self._now)
 
 # %% ../../nbs/widgets/browser.ipynb #e4ed5bce
 @patch
@@ -175,6 +176,7 @@ def search(self:Browser, line:str, order:str|None=None, typing:bool=False)->dict
     try: found = self.client.api.search((query := self.asked(line, order, typing)) | {'_limit': PAGE})
     except QueryError as e: return dict(problem=dict(message=e.message, start=e.start, end=e.end))
     except Invalid as e: return dict(problem=dict(message=e.message, start=0, end=len(line)))
+    self._now = line, order, typing
     self._pages.clear()
     kinds, hidden = self.schema['properties'], frozenset().union(*[self.hidden(t) for t in {i['type'] for i in found}])
     columns = columns_of(found, kinds, hidden)

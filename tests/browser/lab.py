@@ -1,6 +1,7 @@
 """One JupyterLab, one Chromium and one page; a notebook is a tab of it. `conftest.py` says how tests use this."""
 import asyncio, json, os, re, secrets, shutil, signal, socket, subprocess, sys, time, urllib.request
 from pathlib import Path
+from textwrap import dedent
 
 here = Path(__file__).resolve().parent
 root = here.parents[1]
@@ -14,6 +15,14 @@ HOSTILE = ['<script>window.hacked=1</script>', '<img src=x onerror="window.hacke
            '</textarea></title><iframe srcdoc="<script>parent.hacked=7</script>">', '{{constructor.constructor("hacked=8")()}}',
            '<img src=https://evil.example/pixel.png>', '&lt;script&gt;window.hacked=9&lt;/script&gt;', '\u202eolleh <b>x</b>',
            '<a href="javascript:window.hacked=10" autofocus>x</a>', 'url(https://evil.example/x.css)', '`${window.hacked=11}`']
+# A server whose pytest was killed ends itself, and its kernels with it
+ORPHAN = '''
+import os, signal, threading, time
+def ends_with(parent):
+    while os.getppid() == parent: time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=ends_with, args=(os.getppid(),), daemon=True).start()
+'''
 CHROMIUM = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
             '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage', '--force-color-profile=srgb',
             '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1']
@@ -64,6 +73,7 @@ class Server:
         config = home/'config_dir'/'labconfig'
         config.mkdir(parents=True)
         (config/'default_setting_overrides.json').write_text(json.dumps(SETTINGS))
+        (home/'config_dir'/'jupyter_server_config.py').write_text(ORPHAN)
         self.log,self.port,self.token = home/'server.log',free_port(),secrets.token_hex(8)
         self.base = f'http://127.0.0.1:{self.port}'
 
@@ -82,7 +92,7 @@ class Server:
         extra = ['--LabApp.expose_app_in_browser=True', '--LabApp.extension_manager=readonly', '--LabApp.news_url=None',
                  '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate',
                  '--LanguageServerManager.autodetect=False']
-        if self.app == 'notebook': extra = [e.replace('LabApp.ex', 'JupyterNotebookApp.ex') for e in extra[:2]]
+        if self.app == 'notebook': extra = ['--JupyterNotebookApp.expose_app_in_browser=True']
         self.process = subprocess.Popen(
             [sys.executable, '-m', self.app, '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1',
              f'--ServerApp.port={self.port}', '--ServerApp.port_retries=0', f'--IdentityProvider.token={self.token}',
@@ -136,18 +146,25 @@ class Lab:
                 delete window.panels[id]; if (w.isDisposed) continue;
                 if (w.sessionContext.session) await w.sessionContext.shutdown().catch(() => 0);
                 w.context.model.dirty = false; w.dispose() }
+            const states = '@jupyter-widgets/jupyterlab-manager:saveWidgetState';
+            if (app.commands.isToggled(states)) await app.commands.execute(states);
             if (document.body.dataset.jpThemeName !== theme)
                 await app.commands.execute('apputils:change-theme', {theme}) }""", THEMES['light'])
 
     def write(self, cells, kernel, name=None):
         "Write a notebook of these code cells; its path below the server's folder"
-        import nbformat.v4 as v4
-        nb = v4.new_notebook(cells=[v4.new_code_cell(c) for c in cells], metadata=dict(
-            kernelspec=dict(name=kernel, display_name=kernel, language='python'), language_info=dict(name='python')))
         self.count += 1
         name = name or f'n{self.count}.ipynb'
-        (self.server.notebooks/name).write_text(json.dumps(nb), encoding='utf-8')
+        write(self.server.notebooks/name, cells, kernel)
         return name
+
+
+def write(path, cells, kernel='python3'):
+    "A notebook of code cells, as a file"
+    import nbformat.v4 as v4
+    nb = v4.new_notebook(cells=[v4.new_code_cell(dedent(c).strip()) for c in cells], metadata=dict(
+        kernelspec=dict(name=kernel, display_name=kernel, language='python'), language_info=dict(name='python')))
+    path.write_text(json.dumps(nb), encoding='utf-8')
 
 
 def watch(page, base, errors, foreign):
@@ -157,6 +174,7 @@ def watch(page, base, errors, foreign):
     def failed(error):
         text = f'{error}\n{getattr(error, "stack", "")}'
         # ipywidgets' own extension looks for the kernel of a notebook that is opened without one
+        if 'Canceled future for' in text: return # JupyterLab's own, when a kernel goes while a question is on its way
         if not ("reading 'kernel'" in text and '/@jupyter-widgets/jupyterlab-manager/' in text): errors.append(text)
     page.on('pageerror', failed)
     page.on('dialog', lambda d: (errors.append(f'dialog: {d.message}'), d.dismiss()))

@@ -72,6 +72,7 @@ def test_the_guards_notice(lab, notebook):
     while len(lab.errors) < 2: nb.page.wait_for_timeout(20)
     assert set(lab.foreign) == {'https://evil.example/a.png'} and 'lost' in lab.errors[0] and 'hi' in lab.errors[1]
     nb.page.evaluate('() => { delete window.hacked }')
+    nb.close()
     for list in (lab.errors, lab.foreign): list.clear()
 
 

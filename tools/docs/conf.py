@@ -19,6 +19,7 @@ root_doc = "index"
 
 # the notebooks were run already; only show what they hold
 nb_execution_mode = "off"
+suppress_warnings = ["ref.python"]  # two classes of one name: annotations are written without their modules
 nb_merge_streams = True
 nb_render_markdown_format = "myst"
 nb_ipywidgets_js = {}
@@ -77,5 +78,13 @@ def find_source(app, modname):
     return code, tags
 
 
+def flat_contents(app, pagename, templatename, context, doctree):
+    """The sidebar lists pages, so it is made of pages: to copy every heading of every page for each page, and drop
+    them then, took most of the build"""
+    whole = context["toctree"]
+    context["toctree"] = lambda **how: whole(**how | dict(maxdepth=1))
+
+
 def setup(app):
+    app.connect("html-page-context", flat_contents, priority=1)
     app.connect("viewcode-find-source", find_source)

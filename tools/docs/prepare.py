@@ -12,11 +12,12 @@ What they leave in `_proc/` speaks Quarto's dialect; this file translates that d
 """
 import ast, hashlib, inspect, json, os, re, shutil, sys
 from enum import Enum
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
 import yaml
-from fastcore.docments import ShowDocRenderer, docments
+from fastcore.docments import ShowDocRenderer, _docstring, _unwrap_sym, docments, qual_name
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 from nbdev import processors
@@ -60,10 +61,14 @@ def _signature(sym, method):
 class MystRenderer(ShowDocRenderer):
     "A `show_doc` renderer that writes a Python-domain directive"
     def __init__(self, sym, name=None, title_level=3, maxline=110):
-        self.given = sym
-        super().__init__(sym, name=name, title_level=title_level, maxline=maxline)
+        # `super().__init__` would evaluate annotations, some of which name classes that come later
+        self.given, self.sym = sym, _unwrap_sym(sym)
+        self.nm, self.docs = name or qual_name(self.sym), _docstring(self.sym)
 
-    def _repr_markdown_(self):
+    def _repr_markdown_(self): return self.directive  # it is asked for twice
+
+    @cached_property
+    def directive(self):
         sym, options, bases = self.sym, [], []
         module = getattr(sym, "__module__", None) or "__main__"
         options.append(f":module: {HERE if module == '__main__' else module}")  # nbdev runs exported cells in __main__
@@ -227,7 +232,9 @@ def constants(module, documented, root):
             if name == "__all__": public = set(ast.literal_eval(node.value))
             if name not in public or f"{module}.{name}" in documented: continue
             documented.add(f"{module}.{name}")
-            value = ast.get_source_segment(code, node.value)
+            v = node.value
+            value = "\n" if v.end_lineno > v.lineno else \
+                lines[v.lineno - 1].encode()[v.col_offset:v.end_col_offset].decode()
             note = lines[node.end_lineno - 1][node.end_col_offset:].strip().lstrip("# ")
             short = name in single and "\n" not in value and len(value) < 72
             # else the option would be read as one quoted text

@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Any, Callable, Iterator
 from fastcore.basics import patch
-from ...core import Unavailable
+from ...core import Unavailable, in_notebook
 from .request import Request, Secret, open_request, run_json
-from ..pluginbase import in_notebook
 from ..states import ENDED, RUN_COMPLETED
 from ...pod.client import PodClient
 from ...widgets.login import LoginView
