@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterable, Iterator
 from fastcore.basics import patch
-from ..core import Damaged, Invalid, NotFound, PodError
+from ..core import Damaged, Invalid, NotFound, PodError, Unavailable
 from .files import MissingBlob, entry, open_file, reachable
 from .ref import Ref, hasher, parse_ref
 from .schema import (Claim, Moment, claim_of, claims_that_count, moment, nanos, read_schema, state)
@@ -156,21 +156,32 @@ def changing(self:Index)->Iterator[None]:
             if self._deep == 1: self.db.execute('begin immediate')
             yield
             if self._deep == 1: self.db.execute('commit')
-        except BaseException:
+        except BaseException as e:
             if self._deep == 1 and self.db.in_transaction: self.db.execute('rollback')
+            if isinstance(e, sqlite3.Error): raise Unavailable(f'the index cannot be written: {e}') from e
             raise
         finally: self._deep -= 1
 
 @patch
 def rows(self:Index, sql:str, *values, **named)->list[tuple]:
-    "All rows of a question; values are bound"
-    with self.lock: return self.db.execute(sql, named or values).fetchall()
+    "All rows of a question; values are bound. `Unavailable`"
+    try:
+        with self.lock: return self.db.execute(sql, named or values).fetchall()
+    except sqlite3.OperationalError as e: raise Unavailable(f'the index cannot answer: {e}') from e
 
 @patch
 def count(self:Index, table:str)->int:
     "Rows in a table"
     if table not in ('blob', 'claim', 'permanode', 'file', 'folder'): raise Invalid(f'no table {table!r:.60}')
     return self.rows(f'select count(*) from {table}')[0][0]
+
+@patch
+def file(self:Index, ref:Ref)->dict|None:
+    "Of a file: `name`, `size`, `mime`, `at` (a moment, or None), `whole`; None if it is none, or not whole"
+    found = self.rows('select name, size, mime, at, whole from file where ref = ?', ref)
+    if not found: return None
+    name,size,mime,at,whole = found[0]
+    return dict(name=name, size=size, mime=mime, at=None if at == NEVER else moment(at), whole=whole)
 
 @patch
 def known(self:Index, ref:Ref)->bool:

@@ -7,7 +7,7 @@ __all__ = ['JS', 'MAX_BLOB', 'BLOBS', 'SEARCH', 'SIGN', 'SHARE', 'is_loopback', 
            'Served', 'serve', 'run']
 
 # %% ../../nbs/blobs/server.ipynb #8dde8c5d
-import asyncio, hmac, ipaddress, json, re, secrets, sqlite3, time
+import asyncio, hmac, ipaddress, json, re, secrets, time
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,9 +19,9 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 from ..asgi import Server, ThreadedServer, address, answer, collect_seldom, listen, stopped_by_signals
 from ..core import Damaged, Invalid, NotFound, PodError, TooLarge
 from .files import read_file
-from .index import Index, media_type
+from .index import Index
 from .ref import DIGITS, Ref, parse_ref
-from .schema import claim_of, moment, nanos, planned_permanode, read_schema, set_attribute, state
+from .schema import claim_of, nanos, planned_permanode, read_schema, set_attribute, state
 from .search import Search
 from .signing import (MOST_SCHEMA, BadSignature, PublicKey, SigningKey, identity, json_object, read_signed, sign_text)
 from .store import Blobs, MemoryBlobs
@@ -448,7 +448,7 @@ def keep(self:App, blobs:list[tuple[Ref,bytes]])->dict[Ref,PodError]:
         with self.index.changing():
             for ref,data in blobs:
                 if ref not in failed: self.index.add(ref, data)
-    except (sqlite3.Error, PodError, OSError) as e: # the blobs are safe; the index makes up for it at the next question
+    except (PodError, OSError) as e: # the blobs are safe; the index makes up for it at the next question
         self.behind = True
         self.log(f'the index fell behind: {type(e).__name__}: {e}')
     return failed
@@ -485,11 +485,10 @@ async def upload(self:App, ask:Ask)->Answer:
 @patch
 def vivify(self:App, ref:Ref, found:Answer):
     "Make a permanode for a file, found again by its content and date"
-    rows = self.index.rows('select whole, at from file where ref = ?', ref)
-    if not rows or self.key is None: return
-    whole,at = rows[0][0],moment(rows[0][1])
-    if nanos(at) < 0: at = '1970-01-01T00:00:01Z' # a file without a date
-    node = planned_permanode(self.key, whole, at)
+    file = self.index.file(ref)
+    if file is None or self.key is None: return
+    at = file['at'] or '1970-01-01T00:00:01Z' # a file without a date
+    node = planned_permanode(self.key, file['whole'], at)
     p = self.store.put(node)
     claim = set_attribute(self.key, p, 'camliContent', ref, at)
     self.keep([(p, node), (self.store.put(claim), claim)])
@@ -684,10 +683,9 @@ async def shared(self:App, ask:Ask, ref:str)->Answer:
 @patch
 def assembled(self:App, ref:Ref)->Answer:
     "The bytes of a file"
-    rows = self.index.rows('select size, mime from file where ref = ?', ref)
-    if not rows: raise NotFound('')
-    size,mime = rows[0]
-    return Answer(b'', 200, mime or 'application/octet-stream', read_file(self.store, ref), content_length=size, accept_ranges='none')
+    file = self.index.file(ref)
+    if file is None: raise NotFound('')
+    return Answer(b'', 200, file['mime'] or 'application/octet-stream', read_file(self.store, ref), content_length=file['size'], accept_ranges='none')
 
 # %% ../../nbs/blobs/server.ipynb #c24ccb0c
 class Served(ThreadedServer):
