@@ -22,7 +22,7 @@ def address(ip:str, port:int, tls:bool=False)->str:
 def listen(
     ip:str,
     port:int, # 0 for a free one
-    who:Callable[[str,int], str]=lambda ip, port: 'another program listens there. Stop it', # Asked when the port is taken
+    who:Callable[[str,int], str]=lambda ip, port: 'another program listens there. Stop it', # Asked if it is taken
 )->socket.socket:
     "A listening socket. `Conflict` if the port is taken, which says by whom and what to do"
     sock = socket.socket(socket.AF_INET6 if ':' in ip else socket.AF_INET)
@@ -107,6 +107,7 @@ class Server(uvicorn.Server):
         "Nothing to do here"
         yield
 
+# %% ../nbs/asgi.ipynb #07bc2f1e
 @contextmanager
 def stopped_by_signals(server:Server)->Iterator[None]:
     "While the body runs, SIGTERM and SIGINT stop `server`, and a second SIGINT at once"

@@ -8,6 +8,7 @@ __all__ = ['FORMATS', 'PREDICATES', 'LEFT_OUT', 'VISIBLE', 'DEEPEST_WORDS', 'ful
 # %% ../../nbs/blobs/expression.ipynb #d25252a3
 import re
 from typing import Any, Callable
+from fastcore.basics import patch
 from ..core import Invalid
 from .schema import moment
 
@@ -91,7 +92,8 @@ FORMATS = dict(jpg='image/jpeg', png='image/png', gif='image/gif', pdf='applicat
 
 def _format(name:str)->dict:
     "`format:jpg`, or any media type"
-    if '/' not in name and name not in FORMATS: raise Invalid(f'format:{name} is not known; write a type, such as image/webp')
+    if '/' not in name and name not in FORMATS:
+        raise Invalid(f'format:{name} is not known; write a type, such as image/webp')
     return _content(mimeType={'equals': FORMATS.get(name, name)})
 
 def _has(what:str)->dict:
@@ -102,7 +104,7 @@ def _has(what:str)->dict:
 def _rectangle(text:str)->dict:
     "`locrect:north,west,south,east`, in degrees"
     try: n,w,s,e = map(float, text.split(','))
-    except ValueError: raise Invalid('locrect is north,west,south,east in degrees, such as 48.63,-123.37,46.59,-121.28') from None
+    except ValueError: raise Invalid('locrect is north,west,south,east in degrees: 48.6,-123.4,46.6,-121.3') from None
     return {'permanode': {'location': {'North': n, 'West': w, 'South': s, 'East': e}}}
 
 def _with(name:str)->dict:
@@ -180,33 +182,40 @@ class _Sentence:
         "An error about the word that comes next, or another one"
         place,word = [*self.words, (len(self.text), '')][self.at if at is None else at]
         return _error(self.text, why, place, word)
-    def alternatives(self)->dict:
-        "Sentences with `or` between them"
-        found = [self.together()]
-        while self.next() == 'or':
-            self.at += 1
-            found.append(self.together())
-        return _join('or', found)
-    def together(self)->dict:
-        "Predicates side by side, perhaps with `and` between them"
-        found = [self.one()]
-        while self.next() not in ('', ')', 'or'):
-            if self.next() == 'and': self.at += 1
-            found.append(self.one())
-        return _join('and', found)
-    def one(self)->dict:
-        "A predicate, or a sentence in parentheses, perhaps denied"
-        word,start = self.next(),self.at
-        if word in ('', ')', 'and', 'or'): raise self.fail('something to look for is missing')
+
+# %% ../../nbs/blobs/expression.ipynb #0686abce
+@patch
+def alternatives(self:_Sentence)->dict:
+    "Sentences with `or` between them"
+    found = [self.together()]
+    while self.next() == 'or':
         self.at += 1
-        if word == '-': return {'logical': {'op': 'not', 'a': self.one()}}
-        if word != '(':
-            try: return _predicate(word)
-            except Invalid as e: raise self.fail(e.message, start) from None
-        inner = self.alternatives() if self.next() else {}
-        if self.next() != ')': raise self.fail('No matching closing parenthesis', start)
-        self.at += 1
-        return inner
+        found.append(self.together())
+    return _join('or', found)
+
+@patch
+def together(self:_Sentence)->dict:
+    "Predicates side by side, perhaps with `and` between them"
+    found = [self.one()]
+    while self.next() not in ('', ')', 'or'):
+        if self.next() == 'and': self.at += 1
+        found.append(self.one())
+    return _join('and', found)
+
+@patch
+def one(self:_Sentence)->dict:
+    "A predicate, or a sentence in parentheses, perhaps denied"
+    word,start = self.next(),self.at
+    if word in ('', ')', 'and', 'or'): raise self.fail('something to look for is missing')
+    self.at += 1
+    if word == '-': return {'logical': {'op': 'not', 'a': self.one()}}
+    if word != '(':
+        try: return _predicate(word)
+        except Invalid as e: raise self.fail(e.message, start) from None
+    inner = self.alternatives() if self.next() else {}
+    if self.next() != ')': raise self.fail('No matching closing parenthesis', start)
+    self.at += 1
+    return inner
 
 # %% ../../nbs/blobs/expression.ipynb #dfbe8f70
 def constraint_of(

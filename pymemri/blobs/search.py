@@ -27,13 +27,15 @@ def _fields(d:Any, what:str, known:tuple[str,...], refused:tuple[str,...]=())->d
         if k not in known: raise Invalid(f'{what} has no field {k!r:.60}{nearest(str(k), known)}')
     return found
 
+_KINDS = {str: 'text', int: 'a whole number', bool: 'true or false', float: 'a number'}
+
 def _typed(d:dict, name:str, kind:type, default:Any=None)->Any:
     "A field of one type, or the default"
     v = d.get(name)
     if v is None: return default
     if kind is float and type(v) is int: v = float(v)
     if type(v) is not kind or kind is float and not math.isfinite(v):
-        raise Invalid(f'`{name}` is {dict(str="text", int="a whole number", bool="true or false", float="a number")[kind.__name__]}, not {v!r:.60}')
+        raise Invalid(f'`{name}` is {_KINDS[kind]}, not {v!r:.60}')
     if kind is int and not -2**63 <= v < 2**63: raise Invalid(f'`{name}` is too large a number')
     return v
 
@@ -88,7 +90,8 @@ def string(self:_Condition, x:str, d:Any, what:str)->str:
     for name in names:
         if not (text := _typed(d, name, str)): continue
         v = self.bind(text.casefold() if fold else text)
-        conds.append({'equals': f'{x} = {v}', 'contains': f'instr({x}, {v}) > 0', 'hasPrefix': f'substr({x}, 1, length({v})) = {v}',
+        conds.append({'equals': f'{x} = {v}', 'contains': f'instr({x}, {v}) > 0',
+                      'hasPrefix': f'substr({x}, 1, length({v})) = {v}',
                       'hasSuffix': f'substr({x}, -length({v})) = {v}'}[name])
     return self.all(conds, what)
 
@@ -120,6 +123,7 @@ def prefix(self:_Condition, x:str, d:dict)->str:
     text = _typed(d, 'blobRefPrefix', str)
     return f'({x} >= {self.bind(text)} and {x} < {self.bind(text + chr(0x10ffff))})'
 
+# %% ../../nbs/blobs/search.ipynb #dae1bd4b
 @patch
 def blob(self:_Condition, d:Any, b:str)->str:
     "That the row `b` of `blob` is like that"
@@ -146,8 +150,9 @@ def logical(self:_Condition, d:Any, b:str)->str:
     "Two constraints joined, or one denied"
     d = _fields(d, 'logical', ('op', 'a', 'b'))
     op = _typed(d, 'op', str)
-    if op not in ('and', 'or', 'xor', 'not'): raise Invalid(f'logical has an `op` of and, or, xor or not, not {op!r:.20}')
-    if 'a' not in d or ('b' in d) == (op == 'not'): raise Invalid(f'logical {op} takes `a`{"" if op == "not" else " and `b`"}')
+    if op not in ('and', 'or', 'xor', 'not'): raise Invalid(f'the `op` of logical is and, or, xor, not; no {op!r:.20}')
+    if 'a' not in d or ('b' in d) == (op == 'not'):
+        raise Invalid(f'logical {op} takes `a`{"" if op == "not" else " and `b`"}')
     x = self.blob(d['a'], b)
     if op == 'not': return f'(not {x})'
     return f'({x} {dict(xor="<>").get(op, op)} {self.blob(d["b"], b)})'
@@ -171,7 +176,8 @@ def permanode(self:_Condition, d:Any, b:str)->str:
     if 'location' in d: conds.append(self.place(p, d['location']))
     if 'relation' in d: conds.append(self.relation(d['relation'], b, at))
     if _typed(d, 'attr', str): conds.append(self.attr(d, b, at))
-    elif stray := {'numValue', 'valueAllMatch', *_MATCHES} & set(d): raise Invalid(f'`{min(stray)}` needs `attr`: the value of what?')
+    elif stray := {'numValue', 'valueAllMatch', *_MATCHES} & set(d):
+        raise Invalid(f'`{min(stray)}` needs `attr`: the value of what?')
     return f'exists (select 1 from {"then_" if at else ""}permanode as {p} where {" and ".join(conds)})'
 
 @patch
@@ -180,6 +186,7 @@ def attrs_at(self:_Condition, at:str|None)->tuple[str,str,str]:
     a = self.name()
     return f'{"then_" if at else ""}attr as {a}', a, f'{a}.then_at = {self.bind(at)} and ' if at else ''
 
+# %% ../../nbs/blobs/search.ipynb #7b0a6f00
 @patch
 def attr(self:_Condition, d:dict, b:str, at:str|None)->str:
     "That an attribute has values like that"
@@ -190,17 +197,19 @@ def attr(self:_Condition, d:dict, b:str, at:str|None)->str:
     conds = [self.number(f'(select count(*) {having})', d['numValue'], int, 'numValue')] if 'numValue' in d else []
     tests = [f'{a}.value = {self.bind(_typed(d, "value", str))}'] if 'value' in d else []
     if 'valueMatches' in d: tests.append(self.string(f'{a}.value', d['valueMatches'], 'valueMatches'))
-    if 'valueMatchesInt' in d: tests.append(self.number(f'whole({a}.value)', d['valueMatchesInt'], int, 'valueMatchesInt'))
-    if 'valueMatchesFloat' in d: tests.append(self.number(f'decimal({a}.value)', d['valueMatchesFloat'], float, 'valueMatchesFloat'))
+    for name,f,kind in (('valueMatchesInt', 'whole', int), ('valueMatchesFloat', 'decimal', float)):
+        if name in d: tests.append(self.number(f'{f}({a}.value)', d[name], kind, name))
     if 'valueInSet' in d:
         v = self.name()
-        tests.append(f'exists (select 1 from blob as {v} where {v}.ref = {a}.value and {self.blob(d["valueInSet"], v)})')
+        inner = self.blob(d['valueInSet'], v)
+        tests.append(f'exists (select 1 from blob as {v} where {v}.ref = {a}.value and {inner})')
     if tests:
         test = ' and '.join(tests)
         conds.append(f'exists (select 1 {having} and {test})')
         if _typed(d, 'valueAllMatch', bool): conds.append(f'not exists (select 1 {having} and not coalesce({test}, 0))')
     return self.all(conds, 'attr')
 
+# %% ../../nbs/blobs/search.ipynb #7f26d314
 @patch
 def relation(self:_Condition, d:Any, b:str, at:str|None)->str:
     "That a permanode has parents, or children, like that"
@@ -215,14 +224,15 @@ def relation(self:_Condition, d:Any, b:str, at:str|None)->str:
     edges = f'''from {table} join blob as {v} on {v}.ref = {other} left join permanode as {p} on {p}.ref = {v}.ref
         where {then}{mine} = {b}.ref and {kind} and not coalesce({p}.deleted, 0)'''
     if 'Any' in d: return f'exists (select 1 {edges} and {self.blob(d["Any"], v)})'
-    return f'(exists (select 1 {edges}) and not exists (select 1 {edges} and not coalesce({self.blob(d["All"], v)}, 0)))'
+    inner = self.blob(d['All'], v)
+    return f'(exists (select 1 {edges}) and not exists (select 1 {edges} and not coalesce({inner}, 0)))'
 
 # %% ../../nbs/blobs/search.ipynb #0eed2415
 @patch
 def file(self:_Condition, d:Any, b:str)->str:
     "That a blob is a file like that"
-    d = _fields(d, 'file', ('fileSize', 'fileName', 'mimeType', 'time', 'modTime', 'wholeRef', 'parentDir', 'isImage', 'width',
-                            'height', 'widthHeightRation', 'location'), refused=('mediaTag',))
+    d = _fields(d, 'file', ('fileSize', 'fileName', 'mimeType', 'time', 'modTime', 'wholeRef', 'parentDir', 'isImage',
+                            'width', 'height', 'widthHeightRation', 'location'), refused=('mediaTag',))
     f = self.name()
     conds = [f'{f}.ref = {b}.ref']
     for name,column in (('fileSize', 'size'), ('width', 'width'), ('height', 'height')):
@@ -246,6 +256,7 @@ def inside(self:_Condition, d:Any, b:str)->str:
     return f'''exists (select 1 from member as {m} join blob as {v} on {v}.ref = {m}.folder
         where {m}.child = {b}.ref and {self.folder(d, v)})'''
 
+# %% ../../nbs/blobs/search.ipynb #030b0e6e
 @patch
 def folder(self:_Condition, d:Any, b:str)->str:
     "That a blob is a folder like that"
@@ -261,25 +272,28 @@ def _folder(self:_Condition, d:Any, b:str)->str:
     if 'blobRefPrefix' in d: conds.append(self.prefix(f'{f}.ref', d))
     if 'topFileCount' in d: conds.append(self.number(f'{f}.count', d['topFileCount'], int, 'topFileCount'))
     if 'parentDir' in d: conds.append(self.inside(d['parentDir'], b))
-    if 'contains' in d and 'recursiveContains' in d: raise Invalid('dir takes one of `contains` and `recursiveContains`')
+    if {'contains', 'recursiveContains'} <= set(d): raise Invalid('dir takes one of `contains` and `recursiveContains`')
     if 'contains' in d:
         conds.append(f'''exists (select 1 from member as {m} join blob as {v} on {v}.ref = {m}.child
             where {m}.folder = {f}.ref and {self.blob(d['contains'], v)})''')
     if 'recursiveContains' in d:
-        conds.append(f'''{f}.ref in (with recursive {m}(ref) as (select member.folder from member join blob as {v} on {v}.ref = member.child
-            where {self.blob(d['recursiveContains'], v)} union select member.folder from member join {m} on member.child = {m}.ref)
-            select ref from {m})''')
+        conds.append(f'''{f}.ref in (with recursive {m}(ref) as (
+            select member.folder from member join blob as {v} on {v}.ref = member.child
+                where {self.blob(d['recursiveContains'], v)}
+            union select member.folder from member join {m} on member.child = {m}.ref) select ref from {m})''')
     return f'exists (select 1 from folder as {f} where {" and ".join(conds)})'
 
 # %% ../../nbs/blobs/search.ipynb #117fb13a
 def _only_permanodes(d:Any)->bool:
     "Whether a constraint can hold for nothing but permanodes"
     if not isinstance(d, dict): return False
-    if not isinstance(op := d.get('logical'), dict): return bool(d.get('permanode')) or d.get('camliType') == 'permanode'
+    if not isinstance(op := d.get('logical'), dict):
+        return bool(d.get('permanode')) or d.get('camliType') == 'permanode'
     a,b = _only_permanodes(op.get('a')), _only_permanodes(op.get('b'))
     return op.get('op') == 'and' and (a or b) or op.get('op') == 'or' and a and b
 
-_SORTS = {'-created': 'created', 'created': 'created', '-mod': 'modified', 'mod': 'modified', 'blobref': '', 'unsorted': '', '': ''}
+_SORTS = {'-created': 'created', 'created': 'created', '-mod': 'modified', 'mod': 'modified',
+          'blobref': '', 'unsorted': '', '': ''}
 FULL = 200 # results of a query that names no limit
 
 def _whole(text:str)->int|None:
@@ -314,8 +328,8 @@ def _then(self:Search, moments:set[str]):
     for at in moments:
         for ref,signer in self.index.rows('select ref, signer_ref from permanode'):
             attrs,f = self.index.facts(ref, moment(at))
-            db.execute('insert into temp.then_permanode values (?, ?, ?, ?, ?, ?, ?, ?, ?)', (at, ref, signer, f['modified'],
-                       f['created'], f['deleted'], f['hidden'], f['latitude'], f['longitude']))
+            db.execute('insert into temp.then_permanode values (?, ?, ?, ?, ?, ?, ?, ?, ?)', (at, ref, signer,
+                       *(f[k] for k in ('modified', 'created', 'deleted', 'hidden', 'latitude', 'longitude'))))
             db.executemany('insert into temp.then_attr values (?, ?, ?, ?, ?)',
                            [(at, ref, name, n, v) for name,values in attrs.items() for n,v in enumerate(values)])
     db.execute('create index temp.then_attr_permanode on then_attr(permanode, name)')
@@ -325,7 +339,8 @@ def _then(self:Search, moments:set[str]):
 def _asked(self:Search, q:Any, cond:_Condition)->tuple[dict,dict,str,bool]:
     "The fields of a query, its constraint, the same in SQL, and whether it means nothing but permanodes"
     q = _fields(q, 'a query', ('expression', 'constraint', 'limit', 'sort', 'around', 'continue', 'describe'))
-    if q.get('continue') and q.get('around'): raise Invalid('Invalid SearchQuery: Continue and Around parameters are mutually exclusive')
+    if q.get('continue') and q.get('around'):
+        raise Invalid('Invalid SearchQuery: Continue and Around parameters are mutually exclusive')
     if _typed(q, 'expression', str) and 'constraint' in q:
         raise Invalid('Invalid SearchQuery: Constraint and Expression are mutually exclusive in a search query')
     c = q['constraint'] if 'constraint' in q else constraint_of(q.get('expression', ''))
@@ -341,12 +356,13 @@ def query(
     q,c,fits,permanodes = self._asked(q, cond := _Condition(self.now()))
     sort,limit = _typed(q, 'sort', str) or ('-created' if permanodes else ''), _typed(q, 'limit', int, 0) or FULL
     if sort not in _SORTS: raise Invalid(f'Bogus search sort type "{sort}"{nearest(sort, _SORTS)}')
-    if _SORTS[sort] and not permanodes: raise Invalid(f'the sort {sort} needs a query that finds nothing but permanodes')
+    if _SORTS[sort] and not permanodes: raise Invalid(f'the sort {sort} is for queries that find permanodes only')
     where = [fits]
     column,down = f'p.{_SORTS[sort]}' if _SORTS[sort] else "''", 'desc' if sort.startswith('-') else 'asc'
     if permanodes and not cond.moments: where.append('not p.deleted')
     if token := _typed(q, 'continue', str):
-        if not permanodes or sort not in ('-created', '-mod'): raise Invalid('only queries for permanodes, newest first, can be continued')
+        if not permanodes or sort not in ('-created', '-mod'):
+            raise Invalid('only queries for permanodes, newest first, can be continued')
         when,ref = _resume(token)
         where.append(f'({column}, b.ref) < ({cond.bind(when)}, {cond.bind(ref)})')
     tail = f'limit {cond.bind(limit)}' if limit > 0 and not q.get('around') else ''
@@ -366,7 +382,8 @@ def query(
 # %% ../../nbs/blobs/search.ipynb #3e85cd46
 def _resume(token:str)->tuple[str,Ref]:
     "The place where a query goes on"
-    if not (m := re.fullmatch(r'pn:(-?\d{1,21}):([a-z0-9-]+)', token, re.ASCII)): raise Invalid(f'no query gave {token!r:.60} to continue with')
+    m = re.fullmatch(r'pn:(-?\d{1,21}):([a-z0-9-]+)', token, re.ASCII)
+    if not m: raise Invalid(f'no query gave {token!r:.60} to continue with')
     return stamp(int(m[1])), m[2]
 
 def _window(found:list, around:Ref, limit:int)->list:
@@ -381,9 +398,9 @@ def _window(found:list, around:Ref, limit:int)->list:
 def _area(self:Search, refs:list[Ref], c:dict)->dict|None:
     "The rectangle round the results of a query about places"
     if '"location"' not in json.dumps(c) or not refs: return None
-    found = [row for i in range(0, len(refs), 500) for row in self.index.rows(f'''select latitude, longitude from permanode
-        where latitude is not null and ref in ({", ".join("?" * len(refs[i:i+500]))}) union select latitude, longitude from file
-        where latitude is not null and ref in ({", ".join("?" * len(refs[i:i+500]))})''', *refs[i:i+500], *refs[i:i+500])]
+    found = [row for r in refs for row in self.index.rows('''select latitude, longitude from permanode
+        where ref = ?1 and latitude is not null union select latitude, longitude from file
+        where ref = ?1 and latitude is not null''', r)]
     if not found: return None
     lat,lng = zip(*found)
     return dict(north=max(lat), south=min(lat), west=min(lng), east=max(lng))
@@ -428,7 +445,8 @@ def _checked_rules(rules:Any, depth:int=0)->list[dict]:
     for r in found:
         _typed(r, 'ifResultRoot', bool), _typed(r, 'ifCamliNodeType', str)
         attrs = r.setdefault('attrs', [])
-        if not isinstance(attrs, list) or not all(isinstance(a, str) for a in attrs): raise Invalid('attrs of a rule is a list of names')
+        if not isinstance(attrs, list) or not all(isinstance(a, str) for a in attrs):
+            raise Invalid('attrs of a rule is a list of names')
         r['rules'] = _checked_rules(r.get('rules') or [], depth + 1)
     return found
 
@@ -440,6 +458,7 @@ def _led(record:dict, rule:dict, root:bool)->list[Ref]:
     def named(a): return any(a.startswith(p[:-1]) if p.endswith('*') else a == p for p in rule['attrs'])
     return [v for a,values in attrs.items() if named(a) for v in values if _is_ref(v)]
 
+# %% ../../nbs/blobs/search.ipynb #48f5eaff
 class _Describing:
     "One description as it grows"
     def __init__(self, search:Search, roots:list[Ref], rules:list[dict], children:int, at:Moment|None):
@@ -457,10 +476,12 @@ class _Describing:
             self.meta[ref] = record
             if steps < 1: continue
             if 'dir' in record:
-                kids = self.search.index.rows('select child from member where folder = ? order by n limit ?', ref, self.children)
+                kids = self.search.index.rows('select child from member where folder = ? order by n limit ?',
+                                              ref, self.children)
                 record['dirChildren'] = [k for k, in kids]
                 todo += [(k, steps - 1) for k, in kids]
-            if steps > 1: todo += [(v, steps - 1) for a,vs in record.get('permanode', {}).get('attr', {}).items() for v in (a, *vs) if _is_ref(v)]
+            attrs = record.get('permanode', {}).get('attr', {}) if steps > 1 else {}
+            todo += [(v, steps - 1) for a,values in attrs.items() for v in (a, *values) if _is_ref(v)]
     def follow(self):
         "Go where rules lead, until nothing new is found"
         todo,seen = [(r, self.rules) for r in self.meta],set()
@@ -499,7 +520,7 @@ def claims(self:Search, permanode:Ref, attr:str='')->dict:
     parse_ref(permanode)
     with self.index.lock:
         counting = claims_that_count(permanode, self.index.claims(permanode), self.index.owner)
-        signers = dict(row for c in counting for row in self.index.rows('select ref, signer_ref from claim where ref = ?', c.ref))
+        signers = {c.ref: self.index.rows('select signer_ref from claim where ref = ?', c.ref)[0][0] for c in counting}
     found = [dict(blobref=c.ref, signer=signers[c.ref], permanode=permanode, date=c.date, type=c.kind)
              | ({'attr': c.attr} if c.attr else {}) | ({'value': c.value} if c.value else {})
              for c in counting if not attr or c.attr == attr]
@@ -509,8 +530,9 @@ def claims(self:Search, permanode:Ref, attr:str='')->dict:
 def recent(self:Search, n:int=50, before:Moment|None=None)->dict:
     "Permanodes by their last change, newest first, with what they lead to"
     with self.index.lock:
-        found = self.index.rows('''select ref, modified, signer_ref from permanode where not deleted and modified > ? and modified < ?
-            order by modified desc, ref desc limit ?''', NEVER, stamp(before) if before else '9', n)
+        found = self.index.rows('''select ref, modified, signer_ref from permanode
+            where not deleted and modified > ? and modified < ? order by modified desc, ref desc limit ?''',
+            NEVER, stamp(before) if before else '9', n)
         recent = [dict(blobref=r, modtime=moment(at), owner=signer) for r,at,signer in found]
         return dict(recent=recent or None, meta=self._meta([r for r,*_ in found]))
 
@@ -542,7 +564,7 @@ def _holding(self:Search, signer:str, attr:str, value:str, at:Moment|None)->list
     "Permanodes that have a value of an attribute, by one signer's claims; last changed first"
     found = []
     for p, in self.index.rows('''select distinct claim.permanode from claim join blob on blob.ref = claim.permanode
-            where claim.attr = ? and claim.value = ? and claim.signer = ? and blob.type = 'permanode' ''', attr, value, signer):
+            where attr = ? and value = ? and signer = ? and blob.type = 'permanode' ''', attr, value, signer):
         s,_,deleted = self._state(p, signer, at)
         if not deleted and value in s.attrs.get(attr, []): found.append((stamp(s.modified), p))
     return [p for _,p in sorted(found, reverse=True)]
@@ -573,7 +595,8 @@ def paths_to(self:Search, signer:Ref, target:Ref)->dict:
                 and attr glob 'camliPath:*' order by permanode, attr''', target, who):
             s,claims,deleted = self._state(p, who)
             if deleted or target not in s.attrs.get(attr, []): continue
-            said = [c for c in claims_that_count(p, claims, who) if (c.attr, c.value) == (attr, target) and c.kind != 'del-attribute']
+            said = [c for c in claims_that_count(p, claims, who)
+                    if (c.attr, c.value) == (attr, target) and c.kind != 'del-attribute']
             paths.append(dict(claimRef=said[-1].ref, baseRef=p, suffix=attr.partition(':')[2]))
         return dict(paths=paths or None, meta=self._meta([target, *(o['baseRef'] for o in paths)], 1))
 
