@@ -29,7 +29,8 @@ def _plain(x:Any):
     elif isinstance(x, dict):
         for k,v in x.items():
             if not isinstance(k, str): raise Invalid(f'a property of a schema blob is named by text, not {k!r:.60}')
-            _plain(k), _plain(v)
+            _plain(k)
+            _plain(v)
     elif not (x is None or isinstance(x, int)):
         raise Invalid(f'a schema blob holds text, whole numbers, lists and objects, not {type(x).__name__}')
 

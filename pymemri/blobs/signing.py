@@ -219,8 +219,8 @@ def read_signature(
         if rest: raise Invalid('a signature packet is longer than its signature')
     except (ValueError, IndexError): raise BadSignature('one signature packet was expected') from None
     except Invalid as e: raise BadSignature(e.message) from None
-    issuer,created = told.get(16), told.get(2)
-    issuer,created = issuer and issuer.hex().upper(), created and int.from_bytes(created, 'big')
+    issuer = told[16].hex().upper() if 16 in told else None
+    created = int.from_bytes(told[2], 'big') if 2 in told else None
     return Signature(p[3], p[:6+len(hashed)], value, issuer, created)
 
 # %% ../../nbs/blobs/signing.ipynb #3798a770
@@ -294,7 +294,7 @@ def json_object(
     if not isinstance(found, dict): raise Invalid(f'a JSON object is wanted, not {type(found).__name__}')
     return _sound(found) if '\\ud' in text.lower() else found
 
-def _sound(x):
+def _sound(x:Any)->Any:
     "`x` with half characters, which no text may hold, replaced"
     if isinstance(x, str): return x.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
     if isinstance(x, list): return [_sound(v) for v in x]
@@ -303,7 +303,7 @@ def _sound(x):
 # %% ../../nbs/blobs/signing.ipynb #1790e761
 def _signer(says:dict)->Ref:
     "The key blob that a signed object names"
-    try: parse_ref(ref := says.get('camliSigner'))
+    try: parse_ref(ref := says.get('camliSigner', ''))
     except Invalid as e: raise BadSignature(f'camliSigner names no key: {e.message}') from None
     return ref
 
@@ -350,7 +350,8 @@ def read_signed(
     try: text,says,sig = _halves(blob)
     except BadSignature: raise
     except Invalid as e: raise BadSignature(e.message) from None
-    try: held = get(ref := _signer(says))
+    ref = _signer(says)
+    try: held = get(ref)
     except NotFound: raise NotFound(f'blob {ref}, the key that this was signed with, is not here') from None
     try: key = read_public_key(held)
     except Invalid as e: raise BadSignature(f'camliSigner {ref}: {e.message}') from None
