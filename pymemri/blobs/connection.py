@@ -7,14 +7,22 @@ __all__ = ['Connection', 'connect']
 
 # %% ../../nbs/blobs/connection.ipynb #2b22e219
 import json
+from datetime import datetime
 from functools import cached_property
+from typing import Any, Callable
 from urllib.parse import urljoin, urlsplit
+from fastcore.basics import patch
 from ..core import Invalid
 from .blobclient import Blob, BlobClient
-from .exceptions import AuthenticationError, ConnectionError, NotCamliServerError
-from .ref import parse_ref
+from .exceptions import (AuthenticationError, ConnectionError, NotCamliServerError,
+                                      ServerFeatureUnavailableError)
+from .permanode import Permanode, ServerKey, permanode_blob
+from .ref import Ref, parse_ref
+from .schema import Moment, add_attribute, moment, nanos, set_attribute
+from .schema import delete as delete_claim, share as share_claim
 from .searchclient import SearchClient
 from .session import new_session, origin, said
+from .shares import Share
 
 # %% ../../nbs/blobs/connection.ipynb #766a9c6c
 class Connection:
@@ -32,6 +40,7 @@ class Connection:
         if http_session is None and any(roots): http_session = new_session(next(filter(None, roots)))
         self.http_session, self.discovery = http_session, discovery or {}
         self.blob_root, self.search_root, self.sign_root, self.share_root = roots
+        self._signer, self._introduced = None, False
     def __repr__(self): return f'Connection({self.blob_root!r})'
     def __enter__(self): return self
     def __exit__(self, *e): self.close()
@@ -47,18 +56,30 @@ class Connection:
         "The search of the server"
         return SearchClient(self.http_session, self.search_root)
     @property
-    def signing(self)->dict:
-        "What the server says of its key: `publicKeyBlobRef`, `publicKeyId`, `signHandler` …; empty if it has none"
-        found = self.discovery.get('signing')
-        return found if isinstance(found, dict) else {}
-    @property
-    def hash_func_name(self)->str:
-        "The digest under which the server names blobs"
-        try: return 'sha1' if parse_ref(self.signing.get('publicKeyBlobRef'))[0] == 'sha1' else 'sha224'
-        except Invalid: return 'sha224'
-    def blob(self, data:bytes)->Blob:
-        "Bytes as a blob, named as the server names them"
-        return Blob(data, self.hash_func_name)
+    def signer(self)->Any:
+        "What signs: a `SigningKey` that was set, or the server's own key. `ServerFeatureUnavailableError` if there is neither"
+        if self._signer is None: self._signer = ServerKey(self.http_session, self.sign_root, self.signing)
+        return self._signer
+    @signer.setter
+    def signer(self, key): self._signer,self._introduced = key,False
+
+# %% ../../nbs/blobs/connection.ipynb #5f2d4d3a
+@patch(as_prop=True)
+def signing(self:Connection)->dict:
+    "What the server says of its key: `publicKeyBlobRef`, `publicKeyId`, `signHandler` …; empty if it has none"
+    found = self.discovery.get('signing')
+    return found if isinstance(found, dict) else {}
+
+@patch(as_prop=True)
+def hash_func_name(self:Connection)->str:
+    "The digest under which the server names blobs"
+    try: return 'sha1' if parse_ref(self.signing.get('publicKeyBlobRef'))[0] == 'sha1' else 'sha224'
+    except Invalid: return 'sha224'
+
+@patch
+def blob(self:Connection, data:bytes)->Blob:
+    "Bytes as a blob, named as the server names them"
+    return Blob(data, self.hash_func_name)
 
 # %% ../../nbs/blobs/connection.ipynb #04fa6d06
 def _connect(
@@ -109,3 +130,57 @@ def connect(
     except BaseException:
         session.close()
         raise
+
+# %% ../../nbs/blobs/connection.ipynb #556b696a
+@patch
+def put_signed(self:Connection, *blobs:bytes)->list[Ref]:
+    "Send blobs that `signer` signed, after its public key; their names"
+    if not self._introduced:
+        key = self.signer.public
+        self.blobs.put(Blob(key.blob, blobref=key.ref))
+        self._introduced = True
+    return self.blobs.put_multi(*map(self.blob, blobs))
+
+@patch
+def claim(self:Connection, make:Callable[..., bytes], *args, **kwargs)->Ref:
+    "Sign a claim with a function of `blobs.schema`, such as `set_attribute`, and send it; its name"
+    return self.put_signed(make(self.signer, *args, **kwargs))[0]
+
+@patch
+def delete(self:Connection, target:Ref, at:Moment|datetime|int|None=None)->Ref:
+    "Claim that a permanode or a claim no longer counts; the claim's name. Deleting that claim undoes it"
+    return self.claim(delete_claim, target, at=at)
+
+# %% ../../nbs/blobs/connection.ipynb #5217c008
+@patch
+def permanode(
+    self:Connection,
+    ref:Ref|None=None,                # One that exists; a new one is made if it is missing
+    *,
+    name:str|None=None,               # Makes it a planned one: the same `name`, `at` and key give the same thing
+    at:Moment|datetime|int|None=None, # When, also of the attributes; now
+    attributes:dict|None=None,        # Values, or lists of values, by name
+)->Permanode:
+    "A permanode, found again or made, with attributes claimed of it"
+    blobs = []
+    if ref is None:
+        blobs.append(permanode_blob(self.signer, name, at))
+        ref = self.blob(blobs[0]).blobref
+    start = nanos(moment(at))
+    for attr,values in (attributes or {}).items():
+        make = set_attribute if isinstance(values, str) else add_attribute
+        for value in [values] if isinstance(values, str) else values:
+            blobs.append(make(self.signer, ref, attr, value, at=start + len(blobs))) # later by a nanosecond each
+    if blobs: self.put_signed(*blobs)
+    return Permanode(self, ref)
+
+@patch
+def share(
+    self:Connection,
+    target:Ref,            # What may be read
+    transitive:bool=False, # With all that it refers to; a file needs it
+    expires:Moment|datetime|int|None=None, # Until then; for ever
+)->Share:
+    "Let whoever is given the `url` of the answer read `target`. Deleting its `ref` ends it"
+    if not self.share_root: raise ServerFeatureUnavailableError('this server shares nothing')
+    return Share(urljoin(self.share_root, self.claim(share_claim, target, transitive, expires)))
