@@ -45,7 +45,7 @@ CELLS = dict(
     card='ada',
     button="widgets.Button(description='Press')",
     still='photos',
-    gallery='photos.gallery()',
+    gallery='pod.gallery(photos)',
     browser="browser = client.browse(types='Record')\nbrowser",
     table='frame',
     find="frame[frame.title.str.contains({query!r})]",
@@ -100,7 +100,11 @@ class Bench:
 
     def run(self, name, seen):
         "Milliseconds from running a cell until something in it can be seen"
-        return self.nb.js(RUN, i=self.cells[name], seen=seen)
+        try: return self.nb.js(RUN, i=self.cells[name], seen=seen)
+        except Exception as e:
+            self.nb.check()
+            e.add_note(f'the cell shows {self.nb.out(self.cells[name]).inner_text()[:500]!r}')
+            raise
 
     def act(self, name, event, seen, do):
         "Milliseconds from an event, which `do` brings about, until something can be seen"

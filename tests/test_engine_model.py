@@ -241,6 +241,11 @@ class Story(RuleBasedStateMachine):
         counts = Counter(i.get(by) for i in self.matching(type, [], None))
         expected = sorted(counts.items(), key=lambda vc: (-vc[1], vc[0] is not None, vc[0] if vc[0] is not None else 0))
         assert [(f['value'], f['count']) for f in self.pod.facets(dict(query=dict(type=type), by=by))] == expected
+        if KINDS.get(by) not in ('Integer', 'DateTime'): return
+        for step in (1, 7, 1000):
+            counts = Counter(v if (v := i.get(by)) is None else v // step * step for i in self.matching(type, [], None))
+            found = self.pod.facets(dict(query=dict(type=type), by=by, step=step, limit=10**6))
+            assert {f['value']: f['count'] for f in found} == counts
 
     @rule(id=ids, incoming=st.booleans())
     def edges_of(self, id, incoming):

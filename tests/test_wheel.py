@@ -38,6 +38,20 @@ print(pymemri.__file__)
 '''
 
 
+# Every class of a live view, and the text of its widget
+VIEWS = '''
+import importlib, pkgutil
+import pymemri.widgets
+from pymemri.widgets.live import Live, widget_class
+for m in pkgutil.iter_modules(pymemri.widgets.__path__): importlib.import_module(f'pymemri.widgets.{m.name}')
+def classes(cls): return [c for s in cls.__subclasses__() for c in (s, *classes(s))]
+for cls in classes(Live):
+    made = widget_class(cls)
+    assert 'function view(' in str(made._esm) and '.pm-live' in str(made._css), cls
+    print(cls.view)
+'''
+
+
 def run(*args, **kwargs):
     done = subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=300, **kwargs)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
@@ -93,6 +107,14 @@ def test_the_wheel_runs_the_pages_first_lines(bare, clean_env, tmp_path):
     id, place = run(bare, 'page.py', cwd=tmp_path, env=env).strip().splitlines()[-2:]
     assert re.fullmatch(r'[0-9a-f]{32}', id)
     assert not Path(place).is_relative_to(root) or Path(place).is_relative_to(bare.parents[1])
+
+
+def test_the_wheel_shows_live_views(bare, clean_env, tmp_path):
+    "Installed alone, every view finds its two halves"
+    env = {k: v for k, v in clean_env.items() if k != 'PYTHONPATH'} | {'HOME': str(tmp_path)}
+    (tmp_path / 'views.py').write_text(VIEWS, encoding='utf-8')
+    shown = run(bare, 'views.py', cwd=tmp_path, env=env).split()
+    assert 'login' in shown and set(shown) == {p.stem for p in (root / 'pymemri/widgets/static').glob('*.js')} - {'live'}
 
 
 @pytest.mark.parametrize('script', ['pymemri', 'store_keys', 'create_plugin_config', 'plugin_from_template'])

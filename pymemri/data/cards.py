@@ -129,32 +129,28 @@ background:color-mix(in srgb,currentColor 8%,transparent);
 border:1px solid color-mix(in srgb,currentColor 25%,transparent)}
 .pm .pm-title{font-size:15px;font-weight:600}
 .pm small,.pm .pm-soft{font-size:12px;font-weight:400;color:color-mix(in srgb,currentColor 82%,transparent)}
-.pm .pm-mark{font-size:12px;font-weight:600;border:1px solid currentColor;border-radius:9px;
-padding:0 6px;white-space:nowrap}
-.pm details{margin:2px 0}
-.pm summary{cursor:pointer;font-weight:600;padding:1px 0}
+.pm .pm-mark{font-size:12px;font-weight:600;border:1px solid currentColor;border-radius:9px;padding:0 6px;
+white-space:nowrap}.pm details{margin:2px 0}.pm summary{cursor:pointer;font-weight:600;padding:1px 0}
 .pm summary:focus-visible{outline:2px solid var(--jp-brand-color1,currentColor);outline-offset:1px}
-.pm details details summary{font-weight:400}
-.pm details>dl,.pm details>ul,.pm details>div{margin-left:14px!important}
+.pm details details summary{font-weight:400}.pm details>dl,.pm details>ul,.pm details>div{margin-left:14px!important}
 .pm dl>div{display:grid;grid-template-columns:minmax(7em,12em) 1fr;gap:10px;padding:1px 0;
 border-top:1px solid color-mix(in srgb,currentColor 10%,transparent)}
 .pm dt,.pm dd{float:none!important;width:auto!important;display:block;margin:0!important}
-.pm dt{font-weight:400!important;color:color-mix(in srgb,currentColor 82%,transparent)}
-.pm dd{white-space:pre-line}
+.pm dt{font-weight:400!important;color:color-mix(in srgb,currentColor 82%,transparent)}.pm dd{white-space:pre-line}
 .pm ul{list-style:none!important}
 .pm table{border-collapse:collapse;margin:4px 0!important;font-size:12px;table-layout:auto;display:table;width:auto}
 .pm th,.pm td{text-align:left!important;vertical-align:top!important;padding:3px 10px 3px 0!important;
 white-space:normal!important;max-width:24em;border:0;background:none!important;
 border-bottom:1px solid color-mix(in srgb,currentColor 14%,transparent)!important}
-.pm thead th{overflow-wrap:break-word}
-.pm pre{white-space:pre-wrap;font-size:12px;background:none!important}
+.pm thead th{overflow-wrap:break-word}.pm pre{white-space:pre-wrap;font-size:12px;background:none!important}
 .pm figure{display:inline-block;vertical-align:top;margin:0 8px 10px 0!important}
 .pm figure img{display:block;margin:0!important;border-radius:6px}
-.pm figcaption{font-size:12px;max-width:100%;text-align:left}
-.pm progress{width:12em;vertical-align:middle}
+.pm figcaption{font-size:12px;max-width:100%;text-align:left}.pm progress{width:12em;vertical-align:middle}
+.pm a{color:inherit!important;text-decoration:underline!important}
 .pm mark{background:color-mix(in srgb,currentColor 15%,transparent);color:inherit;font-weight:700}
 '''
 
+# %% ../../nbs/data/cards.ipynb #8bd1768f
 def framed(
     body:str,  # HTML
     label:str, # What it is, for those who hear it: a text
@@ -295,6 +291,7 @@ def target_html(edge:Any, above:tuple, room:Room, depth:int)->str:
         + edges_html(item, (*above, item), room, depth - 1, min(options.edges, 4))
     return f'<li><details><summary>{label_html(item)}{new}</summary><div>{inside}</div></details></li>'
 
+# %% ../../nbs/data/cards.ipynb #b0822d01
 def edges_html(
     item:Any,
     above:tuple, # Items that are open around this one
@@ -464,6 +461,7 @@ def in_page(webp:bytes|None)->int:
     "How many characters a picture takes"
     return len(webp or b'') * 4 // 3 + 4
 
+# %% ../../nbs/data/cards.ipynb #09806151
 def figure_html(photo:Any, webp:bytes|None, side:int, title:str|None=None)->str:
     "One picture of a gallery with what it is called"
     title = HIDDEN if options.redact else title if title is not None else title_of(photo, 60)

@@ -6,9 +6,9 @@
 __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms', 'in_utc', 'Edge', 'Edges', 'plain',
            'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'taken', 'read_annotations', 'joined',
            'read_init', 'declared_at', 'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same',
-           'Tracked', 'Connected', 'json_value', 'Sendable', 'init_takes', 'Portable', 'TypeSchema', 'SchemaOf',
-           'ItemBase', 'Item', 'PlainList', 'ChosenList', 'FollowedList', 'load_pandas', 'series_of', 'value_from',
-           'ItemList']
+           'Tracked', 'Placed', 'Connected', 'json_value', 'Sendable', 'init_takes', 'Portable', 'TypeSchema',
+           'SchemaOf', 'ItemBase', 'Item', 'PlainList', 'ChosenList', 'FollowedList', 'load_pandas', 'series_of',
+           'value_from', 'ItemList', 'client_of']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
 import inspect, sys, types, weakref
@@ -338,7 +338,6 @@ def same(a:Any, b:Any)->bool:
 
 class Tracked(Typed):
     "Knows which properties changed, and when"
-    __slots__ = ('_client_ref',) # what is in `__dict__` is compared, copied and pickled
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
         self._begin()
@@ -357,19 +356,6 @@ class Tracked(Typed):
             self._original_properties.setdefault(name, old)
             self._date_local_modified[name] = datetime.now(timezone.utc)
     @property
-    def _client(self)->Any:
-        "The client that stored the item or gave it, while that is in use; None for others, and for copies"
-        ref:Any = getattr(self, '_client_ref', None)
-        return ref and ref()
-    @_client.setter
-    def _client(self, client:Any): Tracked._client_ref.__set__(self, lambda: client) # keeps it alive
-    def __getstate__(self)->Any:
-        "What pickles and copies hold: all but the client"
-        state = super().__getstate__()
-        if not isinstance(state, tuple): return state
-        slots = {k: v for k, v in state[1].items() if k != '_client_ref'}
-        return (state[0], slots) if slots else state[0]
-    @property
     def _updated_properties(self)->set[str]:
         "Properties assigned since the Pod and this item last agreed"
         return set(self._original_properties)
@@ -383,8 +369,26 @@ class Tracked(Typed):
         return (n for n, v in self.__dict__.items() if n[0] != '_' and type(v) in VALUE_TYPES
                 and n not in self.properties and n not in self.edges and n not in self.private)
 
+# %% ../../nbs/data/item.ipynb #598fcfef
+class Placed(Tracked):
+    "Knows where it is from"
+    __slots__ = ('_client_ref',)
+    @property
+    def _client(self)->Any:
+        "The client that stored the item or gave it, while that is in use; None for others, and for copies"
+        ref:Any = getattr(self, '_client_ref', None)
+        return ref and ref()
+    @_client.setter
+    def _client(self, client:Any): Placed._client_ref.__set__(self, lambda: client) # keeps it alive
+    def __getstate__(self)->Any:
+        "What pickles and copies hold: all but the client"
+        state = super().__getstate__()
+        if not isinstance(state, tuple): return state
+        slots = {k: v for k, v in state[1].items() if k != '_client_ref'}
+        return (state[0], slots) if slots else state[0]
+
 # %% ../../nbs/data/item.ipynb #61958a26
-class Connected(Tracked):
+class Connected(Placed):
     "Knows its edges"
     def _no_edge(self, name:str)->str:
         "The text of the error for `name`"
@@ -540,6 +544,9 @@ class ItemBase(Portable):
             print(f'{"updating" if there else "creating"} {self}')
             (api.update_item if there else api.create)(self)
         if edges and self._new_edges: api.create_edges(list(self._new_edges))
+    def graph(self, client:Any=None)->Any:
+        "It with its neighbours, a drawing that grows: a `widgets.graph.Graph`. `Invalid` without a client"
+        return client_of([self], client).graph(self)
 
 # %% ../../nbs/data/item.ipynb #fdce3e9a
 class Item(ItemBase, kw_only=True):
@@ -721,3 +728,19 @@ class ItemList(FollowedList[T]):
             raise Invalid(f'these rows are no {kind.__name__}: {", ".join(sorted(map(str, odd)))}')
         columns = {n: [value_from(v, kind._types.get(n)) for v in df[c].tolist()] for c, n in names.items()}
         return cls(kind(**{n: vs[i] for n, vs in columns.items()}) for i in range(len(df)))
+    def gallery(self, client:Any=None)->Any:
+        "Look through its photos, and pick some: a `widgets.pictures.Gallery`. `Invalid` without a client"
+        return client_of(self, client).gallery(self)
+    def on_map(self, client:Any=None)->Any:
+        "Where its photos were taken: a `widgets.places.Places`. `Invalid` without a client"
+        return client_of(self, client).map(self)
+
+# %% ../../nbs/data/item.ipynb #2d86f746
+def client_of(
+    items:Iterable[ItemBase],
+    client:Any=None, # Beats those of the items
+)->Any:
+    "The client through which to look at `items`. `Invalid` if there is none"
+    found = client if client is not None else next((c for i in items if (c := i._client) is not None), None)
+    if found is None: raise Invalid('these items came from no client that is in use; pass one, as in `graph(client)`')
+    return found

@@ -264,10 +264,10 @@ def ids(self:Pod, query:dict)->list[str]:
 @patch
 def facets(self:Pod, asked:dict)->list[dict]:
     """How often each value of `asked['by']` (`type` or a property) occurs among what `asked['query']` finds; at most
-    `limit`"""
+    `limit`, and with a `step` counted by steps of that width"""
     if not isinstance(check_object(asked).get('by'), str):
         raise Invalid('facets need `by`: `type`, or the name of a property')
-    return self.find.facets(asked.get('query', {}), asked['by'], asked.get('limit', 100))
+    return self.find.facets(asked.get('query', {}), asked['by'], asked.get('limit', 100), asked.get('step'))
 
 @patch
 def schema(self:Pod)->dict:

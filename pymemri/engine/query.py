@@ -8,8 +8,8 @@ __all__ = ['OPERATOR', 'EXACT', 'WORDS', 'EDGE_ROW', 'HEAD', 'ITEM', 'BARE_EDGES
            'RANGES', 'SAFE_TEXT', 'ROWS', 'MAX_DEPTH', 'SIDES', 'CATCH_UP', 'RIGHTS', 'SYSTEM', 'split_key', 'as_list',
            'unmarked', 'expression', 'place', 'after_prefix', 'Filter', 'check_value', 'filter_of', 'Plan', 'shape_of',
            'order_of', 'whole', 'match_of', 'Finder', 'index_name', 'sound', 'needle', 'run_parts', 'edge_options',
-           'words', 'words_of', 'granted_part', 'creatable_part', 'edge_condition', 'quoted', 'View', 'proposal_of',
-           'ranked', 'Found', 'FoundEdge']
+           'words', 'words_of', 'stepwise', 'granted_part', 'creatable_part', 'edge_condition', 'quoted', 'View',
+           'proposal_of', 'ranked', 'Found', 'FoundEdge']
 
 # %% ../../nbs/engine/query.ipynb #32f3cbbd
 import os, re, threading, time
@@ -22,7 +22,7 @@ from sqlcipher3 import dbapi2 as sqlcipher
 from ..core import Damaged, Invalid, NotFound, PodError, nearest
 from .auth import SPECIAL_TYPES, Permissions
 from .schema import (
-    BASE, DATETIME, EDGE_SCHEMA, EDGE_SCHEMA_NAMES, NAME, PROPERTY_SCHEMA, REAL, TEXT, Schema, convert, shown)
+    BASE, DATETIME, EDGE_SCHEMA, EDGE_SCHEMA_NAMES, INTEGER, NAME, PROPERTY_SCHEMA, REAL, TEXT, Schema, convert, shown)
 from .store import EDGE, EDGE_PREFIX, Store, edge_number, telling
 
 # %% ../../nbs/engine/query.ipynb #4eab8635
@@ -786,14 +786,29 @@ def facets(
     query:dict,
     by:str,            # `type` or a property
     limit:int=100,     # The most frequent so many
+    step:int|None=None, # Count by steps of this width, of a DateTime in milliseconds: 5 and 7 are both 0 to 10
 )->list[dict]:
-    "How often each value of `by` occurs among the items that `query` finds, the most frequent first"
+    "How often each value of `by` (or step, by its beginning) occurs among what `query` finds, the most frequent first"
     kind = self.known().known(by)
-    what, limited = f'{self.express(None, by)} v, count(*) c', whole({'limit': limit}, 'limit')
-    group = 'i.type' if by == 'type' else '1' # the name of a type is looked up once, not for every item
-    rows = self.tally(query, what, f'group by {group} order by c desc, v limit ?', limited)
+    x, limited = self.express(None, by), whole({'limit': limit}, 'limit')
+    if step is None:
+        group = 'i.type' if by == 'type' else '1' # the name of a type is looked up once, not for every item
+        rows = self.tally(query, f'{x} v, count(*) c', f'group by {group} order by c desc, v limit ?', limited)
+    else:
+        steps = (stepwise(by, kind, step) - 1, step)
+        tail = f'group by ({x} - iif({x} < 0, ?, 0)) / ? order by c desc, v limit ?' # `/` cuts towards zero
+        found = self.tally(query, f'min({x}) v, count(*) c', tail, *steps, limited)
+        rows = [(v if v is None else v // step * step, c) for v, c in found]
     return [dict(value=bool(v) if kind == 'Bool' and v is not None else v, count=c) for v, c in rows]
 
+# %% ../../nbs/engine/query.ipynb #292331c6
+def stepwise(by:str, kind:str, step:Any)->int:
+    "`step`, or `Invalid` if values of `by` have no steps of that width"
+    if kind not in (INTEGER, DATETIME): raise Invalid(f'a step needs an Integer or a DateTime, and {by} is {kind}')
+    if type(step) is int and 0 < step < 2**62: return step
+    raise Invalid(f'a step is a whole number above 0, not {shown(step)}')
+
+# %% ../../nbs/engine/query.ipynb #b63b51eb
 @patch
 def tally(self:Finder, query:dict, what:str, tail:str, *more)->list[tuple]:
     "Rows of a statement over the items that `query` finds, whose order and limits don't count"

@@ -696,9 +696,11 @@ def ids(self:PodAPI, query:dict)->list[str]:
     return self.road.call('ids', query)
 
 @patch
-def facets(self:PodAPI, query:dict, by:str='type', limit:int|None=None)->list[dict]:
-    "`[{'value', 'count'}]` by falling count: how often each value of `by` occurs among the items that match"
-    return self.road.call('facets', {'query': query, 'by': by} | ({} if limit is None else {'limit': limit}))
+def facets(self:PodAPI, query:dict, by:str='type', limit:int|None=None, step:int|None=None)->list[dict]:
+    """`[{'value', 'count'}]` by falling count: how often each value of `by` occurs among what matches, or how many
+    lie in each `step` (of a DateTime, in milliseconds)"""
+    more = {k: v for k, v in dict(limit=limit, step=step).items() if v is not None}
+    return self.road.call('facets', {'query': query, 'by': by} | more)
 
 # %% ../../nbs/pod/api.ipynb #98523627
 @patch

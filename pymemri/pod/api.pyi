@@ -352,8 +352,9 @@ class PodAPI:
         """The ids of all items that match, in their order: to show a long list page by page, each found by its `ids`"""
         ...
 
-    def facets(self, query: dict, by: str='type', limit: int | None=None) -> list[dict]:
-        """`[{'value', 'count'}]` by falling count: how often each value of `by` occurs among the items that match"""
+    def facets(self, query: dict, by: str='type', limit: int | None=None, step: int | None=None) -> list[dict]:
+        """`[{'value', 'count'}]` by falling count: how often each value of `by` occurs among what matches, or how many
+    lie in each `step` (of a DateTime, in milliseconds)"""
         ...
 
     def search_paginate(self, query: dict, limit: int=32, even_page_size: bool=True) -> Iterator[list[dict]]:

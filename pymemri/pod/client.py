@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from ..core import (Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, home_folder, new_id,
                           now_ms, progress)
 from ..data.cards import amount, counts_html, facts_card
-from ..data.item import (Edge, Edges, Item, ItemBase, ItemList, Tracked, VALUE_TYPES, json_value, pod_name, taken,
+from ..data.item import (Edge, Edges, Item, ItemBase, ItemList, Placed, VALUE_TYPES, json_value, pod_name, taken,
                                unset)
 from ..data.schema import Account, CVUStoredDefinition, File, Person, Photo, PluginRun
 from ..data import schema as built_in
@@ -335,7 +335,7 @@ def add_to_store(
 def _claim(self:PodClient, item:ItemBase)->ItemBase:
     "Let an item know where it is from; only one whose class asks for it keeps this client alive"
     if item.requires_client_ref: item._client = self
-    else: Tracked._client_ref.__set__(item, self._weakly)
+    else: Placed._client_ref.__set__(item, self._weakly)
     return item
 
 # %% ../../nbs/pod/client.ipynb #00cefa9b
@@ -699,10 +699,11 @@ def facets(
     self:PodClient,
     fields_data:dict|None=None, # As for `search`
     by:str='type',       # A property
-    limit:int|None=None, # So many values at most
-)->list[dict]: # `{'value', 'count'}`, the most frequent first
+    limit:int|None=None, # So many values at most; 100 if missing
+    step:int|None=None,  # Count by steps of this width: of an Integer, or of a DateTime, in milliseconds
+)->list[dict]: # `{'value', 'count'}`, the most frequent first; of a step, where it begins
     "How often each value of a property occurs among the items that match"
-    return self.api.facets(self._query(fields_data or {}), by, limit)
+    return self.api.facets(self._query(fields_data or {}), by, limit, step)
 
 @patch
 def get_all_items(self:PodClient)->ItemList:
@@ -901,6 +902,44 @@ def get_photo(
     now = photo.size if photo.width and photo.height else photo.to_PIL().size
     scale = 1 if box is None else min(1, *(b / n for b, n in zip(box, now)))
     return photo if scale == 1 else resize(photo, tuple(max(1, round(n * scale)) for n in now))
+
+# %% ../../nbs/pod/client.ipynb #07844485
+@patch
+def gallery(
+    self:PodClient,
+    photos:Iterable[Photo]|dict|None=None, # Photos, or a query; None for all photos
+)->Any: # A `widgets.pictures.Gallery`
+    "Look through photos and pick some: thousands cost a notebook nothing; `.selected` are those that are picked"
+    from pymemri.widgets.pictures import Gallery
+    return Gallery(photos, self)
+
+@patch
+def graph(
+    self:PodClient,
+    items:ItemBase|str|Iterable[ItemBase], # Where to begin; a text is an id
+)->Any: # A `widgets.graph.Graph`
+    "An item with its neighbours, or several items with the edges between them; a click on a node brings more"
+    from pymemri.widgets.graph import Graph
+    return Graph(self.get(items) if isinstance(items, str) else items, self)
+
+@patch
+def timeline(
+    self:PodClient,
+    query:dict|None=None, # Which items; all if missing
+    date:str|None=None,   # A property; of each type the date that people mean, if missing
+)->Any: # A `widgets.timeline.Timeline`
+    "Items in time, a row for each type; `.selected` are those in the span that was picked"
+    from pymemri.widgets.timeline import Timeline
+    return Timeline(self, query, date)
+
+@patch
+def map(
+    self:PodClient,
+    photos:Iterable[Photo]|dict|None=None, # Photos, or a query; None for all photos that know their place
+)->Any: # A `widgets.places.Places`
+    "Where photos were taken, on a map that asks no other machine; `.selected` are those of the places that were picked"
+    from pymemri.widgets.places import Places
+    return Places(photos, self)
 
 # %% ../../nbs/pod/client.ipynb #4ebb2976
 @patch

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Callable, Iterable, Iterator
 from fastcore.basics import patch
 from ..core import Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, home_folder, new_id, now_ms, progress
 from ..data.cards import amount, counts_html, facts_card
-from ..data.item import Edge, Edges, Item, ItemBase, ItemList, Tracked, VALUE_TYPES, json_value, pod_name, taken, unset
+from ..data.item import Edge, Edges, Item, ItemBase, ItemList, Placed, VALUE_TYPES, json_value, pod_name, taken, unset
 from ..data.schema import Account, CVUStoredDefinition, File, Person, Photo, PluginRun
 from ..data import schema as built_in
 from ..options import options
@@ -260,7 +260,7 @@ class PodClient:
         """How many items match; as for `search`, without deleted ones"""
         ...
 
-    def facets(self, fields_data: dict | None=None, by: str='type', limit: int | None=None) -> list[dict]:
+    def facets(self, fields_data: dict | None=None, by: str='type', limit: int | None=None, step: int | None=None) -> list[dict]:
         """How often each value of a property occurs among the items that match"""
         ...
 
@@ -337,6 +337,22 @@ class PodClient:
 
     def get_photo(self, id: str, size: int | tuple[int, int] | None=640) -> Photo:
         """A photo with its data. One that is larger than `size` comes as a smaller copy, which is not in the local store"""
+        ...
+
+    def gallery(self, photos: Iterable[Photo] | dict | None=None) -> Any:
+        """Look through photos and pick some: thousands cost a notebook nothing; `.selected` are those that are picked"""
+        ...
+
+    def graph(self, items: ItemBase | str | Iterable[ItemBase]) -> Any:
+        """An item with its neighbours, or several items with the edges between them; a click on a node brings more"""
+        ...
+
+    def timeline(self, query: dict | None=None, date: str | None=None) -> Any:
+        """Items in time, a row for each type; `.selected` are those in the span that was picked"""
+        ...
+
+    def map(self, photos: Iterable[Photo] | dict | None=None) -> Any:
+        """Where photos were taken, on a map that asks no other machine; `.selected` are those of the places that were picked"""
         ...
 
     def _pull(self, ids: list[str], priority: Priority) -> set[str]:

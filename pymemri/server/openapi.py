@@ -94,7 +94,7 @@ DESCRIBED:dict[str, tuple[str, dict, dict]] = { # operation → what it does, wh
     'count': ('How many items match', named('Query'), COUNT),
     'ids': ('The ids of all items that match, in their order', named('Query'), IDS),
     'facets': ('How often each value of a property occurs', obj(('by',), True, query=named('Query'), by=TEXT,
-                                                               limit=COUNT),
+                                                               limit=COUNT, step=dict(type='integer', minimum=1)),
                listed(obj(('value', 'count'), value=VALUE, count=COUNT))),
     'schema': ('What the Pod knows of types', ANY, obj(('properties', 'types'), properties=obj(more=TEXT),
                                                        types=obj(more=ANY))),

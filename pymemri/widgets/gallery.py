@@ -11,6 +11,7 @@ import base64
 from html import escape
 from typing import Any, Iterable
 from ..core import PodError, progress
+from ..data.cards import title_of
 from ..data.photo import Photo
 
 # %% ../../nbs/widgets/gallery.ipynb #69ef7c58
@@ -30,7 +31,7 @@ def picture_facts(photo:Photo)->list[str]:
 
 def person_name(person:Any)->str:
     "What to call a Person"
-    return person.displayName or ' '.join(filter(None, [person.firstName, person.lastName])) or 'somebody'
+    return title_of(person) or 'somebody'
 
 def figure(
     photo:Photo,

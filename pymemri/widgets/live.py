@@ -32,6 +32,7 @@ class Live:
     "The Python half of a live view; shows itself as the last expression of a cell"
     view = ''        # Name of the browser half: `static/{view}.js` and `.css`
     label = 'a live view' # What it is, for those who can't see it
+    libraries:tuple[str, ...] = () # Names of scripts of others in `static/` that its browser half needs
     traits:dict[str, Any] = {} # Values that both halves have, with what they are at first; small, and no secret
     def __init__(self, **traits): # First values of traits, where they are not those of the class
         self.lock = threading.RLock() # held while a question is answered
@@ -78,10 +79,11 @@ def ask(
 def source(
     view:str, # Name of the browser half
     kind:str, # `js` or `css`
+    libraries:tuple[str, ...]=(), # Scripts of others that it needs
 )->str:
     "The base of all views, and behind it the file of one"
     folder = files('pymemri.widgets') / 'static'
-    parts = [folder / f'{n}.{kind}' for n in ('live', view) if n]
+    parts = [folder / f'{n}.{kind}' for n in ('live', *libraries, view) if n]
     missing = [p.name for p in parts if not p.is_file()]
     if missing: raise Invalid(f'there is no {missing[0]} among the views')
     return '\n'.join(p.read_text(encoding='utf-8') for p in parts)
@@ -96,8 +98,8 @@ def widget_class(
     if taken := [n for n in cls.traits if hasattr(AnyWidget, n)]:
         raise Invalid(f'a widget has something else called {taken[0]}; choose another name for the trait')
     traits = {n: AnyTrait(v).tag(sync=True) for n, v in cls.traits.items()}
-    return type(cls.__name__, (AnyWidget,), dict(traits, _esm=source(cls.view, 'js'), _css=source(cls.view, 'css'),
-                                                 __module__=cls.__module__))
+    return type(cls.__name__, (AnyWidget,), dict(traits, _esm=source(cls.view, 'js', cls.libraries),
+                                                 _css=source(cls.view, 'css'), __module__=cls.__module__))
 
 # %% ../../nbs/widgets/live.ipynb #cddb0ad1
 @patch(as_prop=True)

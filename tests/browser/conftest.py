@@ -43,7 +43,6 @@ Where something is missing the tests skip and say what; with REQUIRE_BROWSER=1 i
 '''
 import os
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
@@ -114,7 +113,7 @@ def notebook(lab, tmp_path_factory):
     "Make a notebook of code cells, open it as a tab, run it: a `Notebook`. All are closed at the end of the test"
     def make(*cells, kernel='python3', run=True, wait=True, errors=False, name=None):
         if kernel == 'ipykernel6': install_kernel6()
-        nb = Notebook(lab, lab.write([dedent(c).strip() for c in cells], kernel, name))
+        nb = Notebook(lab, lab.write(cells, kernel, name))
         home = Path(tmp_path_factory.mktemp('home'))/'.pymemri'
         nb.eval_py(f'import os as _os; _os.environ["PYMEMRI_HOME"] = {str(home)!r}')
         if run: nb.run_all(timeout=60 if wait else 0, errors=errors)

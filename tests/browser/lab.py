@@ -1,6 +1,7 @@
 """One JupyterLab, one Chromium and one page; a notebook is a tab of it. `conftest.py` says how tests use this."""
 import asyncio, json, os, re, secrets, shutil, signal, socket, subprocess, sys, time, urllib.request
 from pathlib import Path
+from textwrap import dedent
 
 here = Path(__file__).resolve().parent
 root = here.parents[1]
@@ -82,7 +83,7 @@ class Server:
         extra = ['--LabApp.expose_app_in_browser=True', '--LabApp.extension_manager=readonly', '--LabApp.news_url=None',
                  '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate',
                  '--LanguageServerManager.autodetect=False']
-        if self.app == 'notebook': extra = [e.replace('LabApp.ex', 'JupyterNotebookApp.ex') for e in extra[:2]]
+        if self.app == 'notebook': extra = ['--JupyterNotebookApp.expose_app_in_browser=True']
         self.process = subprocess.Popen(
             [sys.executable, '-m', self.app, '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1',
              f'--ServerApp.port={self.port}', '--ServerApp.port_retries=0', f'--IdentityProvider.token={self.token}',
@@ -141,13 +142,18 @@ class Lab:
 
     def write(self, cells, kernel, name=None):
         "Write a notebook of these code cells; its path below the server's folder"
-        import nbformat.v4 as v4
-        nb = v4.new_notebook(cells=[v4.new_code_cell(c) for c in cells], metadata=dict(
-            kernelspec=dict(name=kernel, display_name=kernel, language='python'), language_info=dict(name='python')))
         self.count += 1
         name = name or f'n{self.count}.ipynb'
-        (self.server.notebooks/name).write_text(json.dumps(nb), encoding='utf-8')
+        write(self.server.notebooks/name, cells, kernel)
         return name
+
+
+def write(path, cells, kernel='python3'):
+    "A notebook of code cells, as a file"
+    import nbformat.v4 as v4
+    nb = v4.new_notebook(cells=[v4.new_code_cell(dedent(c).strip()) for c in cells], metadata=dict(
+        kernelspec=dict(name=kernel, display_name=kernel, language='python'), language_info=dict(name='python')))
+    path.write_text(json.dumps(nb), encoding='utf-8')
 
 
 def watch(page, base, errors, foreign):
