@@ -641,15 +641,17 @@ def file(self:Store, sha256:str)->tuple[str, str, int]|None:
 
 @patch
 def drop_files(self:Store, all:bool=False)->list[str]:
-    "Forget the files whose digest no item has any more (or all); the refs of their ciphertexts"
+    "Forget the files whose digest no item has any more (or all); the refs of ciphertexts that none needs now"
     unused = '' if all else '''where sha256 not in
         (select json_extract(doc, '$.sha256') from items where json_extract(doc, '$.sha256') is not null)'''
-    return [r for r, in self.main.execute(f'delete from files {unused} returning ref').fetchall()]
+    gone = {r for r, in self.main.execute(f'delete from files {unused} returning ref').fetchall()}
+    return sorted(gone - self.file_refs())
 
 @patch
-def file_digests(self:Store)->list[str]:
-    "The digests of all files"
-    with self.read() as db: return [d for d, in db.execute('select sha256 from files order by 1').fetchall()]
+def file_digests(self:Store, after:str='')->list[str]:
+    "The digests of the files after one, sorted"
+    with self.read() as db:
+        return [d for d, in db.execute('select sha256 from files where sha256>? order by 1', (after,)).fetchall()]
 
 @patch
 def file_refs(self:Store)->set[str]:

@@ -28,9 +28,9 @@ POD_VERSION = 'v4'
 V4 = {'get_item', 'create_item', 'update_item', 'delete_item', 'create_edge', 'get_edges', 'search', 'bulk',
       'send_email'}
 V5 = {'delete_edge', 'count', 'facets', 'ids', 'schema', 'purge', 'delete_all', 'vacuum', 'integrity_check', 'settings',
-      'change_settings'} # beyond those of v4
+      'change_settings', 'verify'} # beyond those of v4
 REPEATABLE = {'get_item', 'get_edges', 'search', 'count', 'facets', 'ids', 'schema', 'delete_item',
-              'integrity_check', 'get_file', 'version', 'settings', 'change_settings', 'create_plugin_auth', 'backup'}
+              'integrity_check', 'get_file', 'version', 'settings', 'change_settings', 'create_plugin_auth', 'backup', 'verify'}
 BARE = {'schema', 'delete_all', 'vacuum', 'integrity_check', 'settings'} # these take nothing
 
 # %% ../../nbs/pod/api.ipynb #b0253fe0
@@ -470,7 +470,7 @@ def _forgot(self:HttpRoad, reply:Reply)->bool:
 # %% ../../nbs/pod/api.ipynb #c3e17411
 GIVES = dict(get_item=list, get_edges=list, search=list, facets=list, ids=list, integrity_check=list, count=int,
              settings=dict, change_settings=dict, create_item=(str, int), create_edge=(str, int))
-HAS = dict(bulk='createItems', schema='types', purge='purged', create_plugin_auth='data', version='cargo')
+HAS = dict(bulk='createItems', schema='types', purge='purged', verify='damaged', create_plugin_auth='data', version='cargo')
 
 def fits(
     op:str, # An operation
@@ -792,6 +792,10 @@ def vacuum(self:PodAPI):
 def integrity_check(self:PodAPI)->list:
     "What is wrong with the stored data; empty when all is well"
     return self.road.call('integrity_check')
+@patch
+def verify(self:PodAPI, after:str='')->dict:
+    "Read some files against their digests, those after one: `files` and `bytes` read, `left`, `after`, and `damaged`"
+    return self.road.call('verify', {'after': after})
 @patch
 def send_email(self:PodAPI, to:str, subject:str='', body:str='')->dict:
     "Let the Pod send a mail"

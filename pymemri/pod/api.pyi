@@ -15,8 +15,8 @@ from .temporary import find_temporary, make_temporary
 DEFAULT_POD_ADDRESS = 'http://localhost:3030'
 POD_VERSION = 'v4'
 V4 = {'get_item', 'create_item', 'update_item', 'delete_item', 'create_edge', 'get_edges', 'search', 'bulk', 'send_email'}
-V5 = {'delete_edge', 'count', 'facets', 'ids', 'schema', 'purge', 'delete_all', 'vacuum', 'integrity_check', 'settings', 'change_settings'}
-REPEATABLE = {'get_item', 'get_edges', 'search', 'count', 'facets', 'ids', 'schema', 'delete_item', 'integrity_check', 'get_file', 'version', 'settings', 'change_settings', 'create_plugin_auth', 'backup'}
+V5 = {'delete_edge', 'count', 'facets', 'ids', 'schema', 'purge', 'delete_all', 'vacuum', 'integrity_check', 'settings', 'change_settings', 'verify'}
+REPEATABLE = {'get_item', 'get_edges', 'search', 'count', 'facets', 'ids', 'schema', 'delete_item', 'integrity_check', 'get_file', 'version', 'settings', 'change_settings', 'create_plugin_auth', 'backup', 'verify'}
 BARE = {'schema', 'delete_all', 'vacuum', 'integrity_check', 'settings'}
 PLAIN = {'dateServerModified>=', 'dateServerModified<', '_sortOrder', '_limit', 'id', 'type', 'deleted'}
 
@@ -279,7 +279,7 @@ def needs_v5(op: str, payload) -> bool:
     """Whether Memri's wire cannot say this"""
     ...
 GIVES = dict(get_item=list, get_edges=list, search=list, facets=list, ids=list, integrity_check=list, count=int, settings=dict, change_settings=dict, create_item=(str, int), create_edge=(str, int))
-HAS = dict(bulk='createItems', schema='types', purge='purged', create_plugin_auth='data', version='cargo')
+HAS = dict(bulk='createItems', schema='types', purge='purged', verify='damaged', create_plugin_auth='data', version='cargo')
 
 def fits(op: str, value) -> bool:
     """Whether an operation gives such a value. Those that just do something answer `{}`"""
@@ -403,6 +403,10 @@ class PodAPI:
 
     def integrity_check(self) -> list:
         """What is wrong with the stored data; empty when all is well"""
+        ...
+
+    def verify(self, after: str='') -> dict:
+        """Read some files against their digests, those after one: `files` and `bytes` read, `left`, `after`, and `damaged`"""
         ...
 
     def send_email(self, to: str, subject: str='', body: str='') -> dict:

@@ -1026,6 +1026,21 @@ def integrity_check(self:PodClient)->list[str]:
     "What is wrong with the stored data; empty if all is well"
     return self.api.integrity_check()
 
+@patch
+def verify(self:PodClient)->list[dict]: # Of each: `sha256`, `problem` (`damaged` or `missing`), `message`, ids of `items`
+    "Read every file in the Pod against its digest, and name those that are not what they were; empty if all are"
+    def portions(found):
+        while True:
+            yield from [found] * found['files']
+            if not found['left'] or not found['files']: return
+            found = self.api.verify(found['after'])
+    first, seen, wrong = self.api.verify(), None, []
+    total = first['files'] + first['left']
+    for found in progress(portions(first), 'reading files', total, self.quiet or not first['left'], 'files'):
+        if found is not seen: wrong += found['damaged']
+        seen = found
+    return wrong
+
 # %% ../../nbs/pod/client.ipynb #7c3e9c99
 @patch
 def settings(self:PodClient)->dict:

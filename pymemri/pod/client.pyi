@@ -387,6 +387,10 @@ class PodClient:
         """What is wrong with the stored data; empty if all is well"""
         ...
 
+    def verify(self) -> list[dict]:
+        """Read every file in the Pod against its digest, and name those that are not what they were; empty if all are"""
+        ...
+
     def settings(self) -> dict:
         """What the owner has decided for this Pod, by name"""
         ...
