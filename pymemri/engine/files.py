@@ -160,7 +160,8 @@ def verify(
     for digest in left:
         if out['files'] and out['bytes'] >= most: break
         if found := self.wrong(digest): out['damaged'].append(found)
-        out |= dict(files=out['files'] + 1, bytes=out['bytes'] + (self.store.file(digest) or (0, 0, 0))[2], after=digest)
+        size = (self.store.file(digest) or (0, 0, 0))[2]
+        out |= dict(files=out['files'] + 1, bytes=out['bytes'] + size, after=digest)
     return out | dict(left=len(left) - out['files'])
 
 @patch

@@ -377,9 +377,10 @@ def integrity_check(self:Pod)->list[str]:
     "Read every page, edge and file, and tell what is wrong; an empty list if all is well"
     return self.store.integrity_check() + self.files.check()
 
+# %% ../../nbs/engine/pod.ipynb #58301f37
 @patch
 def verify(self:Pod, asked:dict)->dict:
-    """Read files against their digests, as `Files.verify` does: those `after` a digest, until so many `bytes` were read.
+    """Read files against their digests, as `Files.verify` does: those `after` a digest, until so many `bytes` are read.
     Ask again with the `after` of the answer while files are `left`"""
     after, most = check_object(asked).get('after') or '', asked.get('bytes', PORTION)
     if not isinstance(after, str): raise Invalid(f'`after` is the digest of a file, not {shown(after)}')
