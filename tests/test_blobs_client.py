@@ -9,17 +9,20 @@ import pytest, requests
 from hypothesis import given, settings, strategies as st
 
 from blob_server import BS, BlobServer, body, parts, recorded, same_request
-from pymemri.blobs import blobclient
-from pymemri.blobs.blobclient import MAX_BLOB, MAX_REQUEST, Blob, BlobClient, BlobMeta, batches, unpack_blobs
+from pymemri.blobs.blobclient import MAX_BLOB, MAX_REQUEST, Blob, BlobClient, BlobMeta, Uploads, batches, unpack_blobs
 from pymemri.blobs.connection import Connection, _connect, connect
 from pymemri.blobs.exceptions import (AuthenticationError, ConnectionError, HashMismatchError, MalformedRefError,
                                       NotCamliServerError, NotFoundError, ServerError, ServerFeatureUnavailableError,
                                       ServerUnreachableError, UploadError)
+from pymemri.blobs.files import restore
+from pymemri.blobs.permanode import ServerKey
 from pymemri.blobs.ref import ref_of
+from pymemri.blobs.schema import nanos, read_claim, state
 from pymemri.blobs.searchclient import SearchClient
 from pymemri.blobs.session import new_session
-from pymemri.blobs.store import MemoryBlobs
-from pymemri.core import Invalid, PodError, TooLarge
+from pymemri.blobs.shares import Share, leads_to
+from pymemri.blobs.signing import new_signing_key, sign_text
+from pymemri.core import Invalid, NotFound, PodError, TooLarge
 
 HELLO = 'sha224-bab8109e09c66d822580768b37c4f84d569871fcaf55b28113f3683c'
 PERMANODE = 'sha224-d81b6e619e6f0e464575999571a1dfe896395c230f4565a8c70c56d5'
@@ -607,3 +610,161 @@ def test_an_answer_with_many_blobs_is_whole_or_refused(datas, draw):
         try: again, more = unpack_blobs(harmed, set(blobs))
         except (ServerError, HashMismatchError): continue
         assert more and again.keys() == got.keys(), 'the last line became a plus: then the client asks for what is left, nothing'
+
+
+# ---- writing: permanodes, claims, files, shares ----
+
+KEPT = new_signing_key()
+
+
+def signing(server, key=KEPT, answer=None):
+    "Give a server a key: it signs what it is given, or answers something else"
+    at, ref = '/sighelper/camli/', key.public.ref
+    server.discovery['signing'] = dict(publicKeyBlobRef=ref, publicKey=at + ref, signHandler=at + 'sig/sign')
+    server.routes[at + ref] = lambda h: h.answer(200, key.public.blob)
+    def sign(h):
+        says = json.loads(h.query['json'])
+        when = nanos(says['claimDate']) // 10**9 if 'key' in says else None  # a planned one is dated by its plan
+        h.answer(200, sign_text(h.query['json'], key, when))
+    server.routes[at + 'sig/sign'] = sign if answer is None else lambda h: h.answer(200, answer)
+    return key
+
+
+def added_up(server, ref, key, at=None):
+    "What the claims in a server's store make of a permanode"
+    get = server.store.get
+    claims = [c for r in server.store.refs() if get(r).startswith(b'{') and (c := read_claim(get(r), get, r))]
+    return state(ref, claims, key.public.key_id, at)
+
+
+@pytest.mark.parametrize('who', ['server', 'user'])
+def test_permanodes_and_claims(server, who):
+    key = signing(server) if who == 'server' else new_signing_key()
+    with connect(server.url) as c:
+        if who == 'user': c.signer = key
+        node = c.permanode(at='2020-01-01T00:00:00Z', attributes=dict(title='First', tag=['red', 'blue']))
+        assert server.store.get(key.public.ref) == key.public.blob, 'who reads the claims needs the key'
+        claim = node.set_attribute('title', 'Second', at='2020-01-02T00:00:00Z')
+        node.add_attribute('tag', 'green', at='2020-01-03T00:00:00Z')
+        node.del_attribute('tag', 'red', at='2020-01-04T00:00:00Z')
+        assert added_up(server, node.ref, key).attrs == dict(title=['Second'], tag=['blue', 'green'])
+        assert added_up(server, node.ref, key, '2020-01-02T12:00:00Z').attrs == dict(title=['Second'], tag=['red', 'blue'])
+        deleted = c.delete(claim, '2020-01-05T00:00:00Z')
+        assert added_up(server, node.ref, key).attrs['title'] == ['First']
+        gone = node.delete('2020-01-06T00:00:00Z')
+        assert added_up(server, node.ref, key).deleted
+        c.delete(gone, '2020-01-07T00:00:00Z')
+        c.delete(deleted, '2020-01-07T00:00:00Z')
+        assert (added_up(server, node.ref, key).deleted, added_up(server, node.ref, key).attrs['title']) == (False, ['Second'])
+        planned = [c.permanode(name='whole', at='2020-01-01T00:00:00Z').ref for _ in range(2)]
+        assert planned[0] == planned[1] != c.permanode(name='other', at='2020-01-01T00:00:00Z').ref
+        assert c.permanode(node.ref).ref == node.ref
+
+
+def test_a_server_that_goes_by_its_clock_plans_nothing(server):
+    signing(server)
+    server.routes['/sighelper/camli/sig/sign'] = lambda h: h.answer(200, sign_text(h.query['json'], KEPT))
+    with connect(server.url) as c:
+        with pytest.raises(ServerFeatureUnavailableError, match='its clock'): c.permanode(name='whole', at='2020-01-01T00:00:00Z')
+        c.signer = KEPT
+        assert c.permanode(name='whole', at='2020-01-01T00:00:00Z').ref
+
+
+def test_a_server_that_signs_something_else_is_caught(server):
+    stranger = new_signing_key()
+    for answer in (b'{"camliVersion": 1}\n', b'', b'\xff' * 40):
+        signing(server, answer=answer)
+        with connect(server.url) as c, pytest.raises(ServerError, match='something else'): c.permanode()
+    signing(server)
+    other = lambda h: h.answer(200, sign_text(h.query['json'].replace(KEPT.public.ref, stranger.public.ref), stranger).replace(
+        stranger.public.ref.encode(), KEPT.public.ref.encode()))
+    server.routes['/sighelper/camli/sig/sign'] = other
+    with connect(server.url) as c, pytest.raises(ServerError, match='wrong signature'): c.permanode()
+    server.routes['/sighelper/camli/sig/sign'] = lambda h: h.answer(400, b'parameter "json" too large\n')
+    with connect(server.url) as c, pytest.raises(ServerError, match='too large'): c.permanode()
+    server.routes['/sighelper/camli/' + KEPT.public.ref] = lambda h: h.answer(200, stranger.public.blob)
+    with connect(server.url) as c, pytest.raises(HashMismatchError, match='another key'): c.permanode()
+    assert list(server.store.refs()) == []
+
+
+def test_what_a_perkeep_signed_is_taken():
+    "Its key, and its signature of a text, as recorded; the time in it is nonsense"
+    e = recorded('sign/permanode')
+    text = requests.utils.unquote(e['request']['body'].removeprefix('json=').replace('+', ' '))
+    key = ServerKey(Fake('sign/public-key', 'sign/permanode'), 'http://x/sighelper/', json.loads(body(recorded('sign/discovery')['response'])))
+    assert key.public.ref == KEY and key.public.key_id == '4E09A7C147EEC578'
+    assert sign_text(text, key) == body(e['response'])
+
+
+def test_files_and_folders(server, tmp_path):
+    (top := tmp_path/'top').mkdir()
+    for i in range(300): (top/f'{i}.txt').write_bytes(b'%d' % i)
+    (top/'big').write_bytes(bytes(range(256)) * 20_000)
+    (top/'empty').mkdir()
+    with connect(server.url) as c:
+        ref = c.put_path(top)
+        assert len(server.asked) < 40, 'blobs are gathered'
+        before = len(server.asked)
+        assert c.put_path(top) == ref and all(p.endswith('stat') for _, p, _ in server.asked[before:]), 'nothing is sent twice'
+        c.restore(ref, tmp_path/'again')
+        assert {p.name: p.read_bytes() for p in (tmp_path/'again').iterdir() if p.is_file()} == \
+            {p.name: p.read_bytes() for p in top.iterdir() if p.is_file()} and (tmp_path/'again'/'empty').is_dir()
+        note = c.put_file(iter([b'file content, ', b'one chunk\n']), 'note.txt')
+        assert b''.join(c.read_file(note)) == b'file content, one chunk\n' and b''.join(c.read_file(note, 5, 12)) == b'content'
+
+
+def test_uploads_keep_their_order(server, conn):
+    up = Uploads(conn.blobs, most=1000)
+    refs = [up.put(bytes([i]) * 300) for i in range(10)] + [up.put(b'last'), up.put(b'last')]
+    assert conn.blobs.get_size(refs[0]) == 300 and not conn.blobs.blob_exists(refs[-1])
+    up.flush()
+    assert conn.blobs.get_size(refs[-1]) == 4 and len(set(refs)) == 11
+    up.flush()
+
+
+@pytest.fixture
+def shared(server):
+    "A server that shares as the specification says: each step from the claim on is looked at"
+    def share(h):
+        ref, via = h.path.partition('?')[0].rpartition('/')[2], [v for v in h.query.get('via', '').split(',') if v]
+        try:
+            way = [*via, ref]
+            for a, b in zip(way, way[1:]): assert b in leads_to(server.store.get(a))
+            assert json.loads(server.store.get(way[0]).partition(b',"camliSig"')[0] + b'}')['claimType'] == 'share'
+            assert 'Authorization' not in h.headers
+        except (AssertionError, ValueError): return h.answer(401, b'<html><body><h1>Unauthorized</h1>')
+        h.answer(200, server.store.get(ref))
+    class Routes(dict):
+        def __contains__(self, path): return path.startswith('/share/') or super().__contains__(path)
+        def __getitem__(self, path): return share if path.startswith('/share/') else super().__getitem__(path)
+    server.routes = Routes()
+    signing(server)
+    return server
+
+
+def test_shares(shared, tmp_path):
+    (tmp_path/'top').mkdir()
+    (tmp_path/'top'/'note.txt').write_bytes(b'shared ' * 50_000)
+    with connect(shared.url) as c:
+        plain = c.share(c.blobs.put(Blob(b'one blob')))
+        file = c.share(c.put_file(b'file ' * 500_000, 'f'), transitive=True)
+        folder = c.share(c.put_path(tmp_path/'top'), transitive=True, expires='2030-01-01T00:00:00Z')
+        private = c.blobs.put(Blob(b'private'))
+    assert Share(plain.url).read() == b'one blob' and Share(file.url).read() == b'file ' * 500_000
+    given = Share(folder.url)
+    assert (given.claim['expires'], given.claim['transitive']) == ('2030-01-01T00:00:00Z', True)
+    restore(given, given.target, tmp_path/'got')
+    assert (tmp_path/'got'/'note.txt').read_bytes() == b'shared ' * 50_000
+    assert folder.ref not in repr(given) and given.url == folder.url
+    with pytest.raises(NotFound): given.get(private)
+    given._ways[private] = (given.ref,)
+    with pytest.raises(AuthenticationError, match='the share ended'): given.get(private)
+    right = shared.store.get
+    shared.store.get = lambda ref: right(ref) if ref == plain.ref else b'something else'
+    with pytest.raises(HashMismatchError): Share(plain.url).read()
+
+
+def test_shares_as_a_perkeep_answered():
+    claim = 'sha224-2b355c170ac4541c4a18250821fa03f9b7eaed396a159a1d39d2d7b6'
+    s = Share('http://example.com/share/' + claim, Fake('share/claim', 'share/target', 'share/chunk'))
+    assert s.target == FILE and s.read() == body(recorded('share/assemble')['response']) == b'file content, one chunk\n'

@@ -9,13 +9,16 @@ __all__ = ['Connection', 'connect']
 import json
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Callable
+from pathlib import Path
+from typing import Any, Callable, Iterator
 from urllib.parse import urljoin, urlsplit
 from fastcore.basics import patch
 from ..core import Invalid
-from .blobclient import Blob, BlobClient
+from ..crypto import Source
+from .blobclient import Blob, BlobClient, Uploads
 from .exceptions import (AuthenticationError, ConnectionError, NotCamliServerError,
                                       ServerFeatureUnavailableError)
+from . import files
 from .permanode import Permanode, ServerKey, permanode_blob
 from .ref import Ref, parse_ref
 from .schema import Moment, add_attribute, moment, nanos, set_attribute
@@ -184,3 +187,45 @@ def share(
     "Let whoever is given the `url` of the answer read `target`. Deleting its `ref` ends it"
     if not self.share_root: raise ServerFeatureUnavailableError('this server shares nothing')
     return Share(urljoin(self.share_root, self.claim(share_claim, target, transitive, expires)))
+
+# %% ../../nbs/blobs/connection.ipynb #bf32a62a
+@patch(as_prop=True)
+def store(self:Connection)->Any:
+    "The blobs of the server as a store: a `RemoteBlobs`"
+    from pymemri.blobs.remote import RemoteBlobs # which is made of connections
+    return RemoteBlobs(self)
+
+@patch
+def put_path(
+    self:Connection,
+    path:str|Path,  # A file, a folder with all that is in it, or a link
+    **kwargs,       # For `blobs.files.put_path`: `skip`, `trouble`, `ctime`
+)->Ref:
+    "Have the server keep what is on a disk; the name of the `file` or `directory` blob"
+    uploads = Uploads(self.blobs, self.hash_func_name)
+    ref = files.put_path(self.store, path, put=uploads.put, **kwargs)
+    uploads.flush()
+    return ref
+
+@patch
+def put_file(
+    self:Connection,
+    data:Source,           # Bytes, a file open for reading in binary, or an iterable of bytes
+    name:str='',           # As somebody sees it
+    facts:dict|None=None,  # More to say of it, such as `unixMtime`
+)->Ref:
+    "Have the server keep a file; the name of its `file` blob"
+    uploads = Uploads(self.blobs, self.hash_func_name)
+    ref = files.put_file(self.store, data, name, facts, put=uploads.put)
+    uploads.flush()
+    return ref
+
+@patch
+def read_file(self:Connection, ref:Ref, start:int=0, stop:int|None=None)->Iterator[bytes]:
+    "The bytes of a file, checked, from `start` to before `stop`"
+    return files.read_file(self.store, ref, start, stop)
+
+@patch
+def restore(self:Connection, ref:Ref, to:str|Path, **kwargs):
+    "Write a file or folder to a disk, trusting no name; see `blobs.files.restore`"
+    return files.restore(self.store, ref, to, **kwargs)
