@@ -97,11 +97,11 @@ SQL = re.compile(r'''\bselect\b.{1,400}\bfrom\b\s+\w|\binsert\s+(or\s+\w+\s+)?in
     |\bdelete\s+from\s+\w+\s+(where\b|$)
     |\bcreate\s+(unique\s+|virtual\s+|temp\s+)*(table|index|view|trigger)\s+\w|\bpragma\s+\w+|\battach\s+database\b''',
     re.I | re.S | re.X)
-STORES = ('pymemri.engine.store', 'pymemri.engine.query')
+STORES = ('pymemri.engine.store', 'pymemri.engine.query', 'pymemri.blobs.index', 'pymemri.blobs.search')
 
 
 @pytest.mark.parametrize('module', [m for m in leaves if m not in STORES])
-def test_sql_stands_only_in_the_store_and_the_query(module):
+def test_sql_stands_only_in_stores_and_queries(module):
     assert not [(line, n) for line, n in imports(module)
                 if n.split('.')[0] in ('sqlcipher3', 'sqlite3', 'apsw', 'pysqlite3')]
     assert not [(n.lineno, n.value[:80]) for n in strings(tree(module)) if SQL.search(n.value)]

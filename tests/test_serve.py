@@ -9,7 +9,8 @@ import pytest
 from pymemri.cli import make_parser
 from pymemri.core import Conflict, Invalid
 from pymemri.engine.runner import Limits
-from pymemri.server.serve import IDLE, Served
+from pymemri.asgi import IDLE
+from pymemri.server.serve import Served
 from pymemri.server.settings import OPTIONS, POD_VERSION, Settings, read_settings
 
 START = [sys.executable, '-c', 'import sys; from pymemri.cli import main; sys.exit(main())', 'serve']

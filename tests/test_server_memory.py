@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pymemri.engine.pod import pod_folder
-from pymemri.server import serve
+from pymemri import asgi
 from pymemri.server.serve import Served
 
 OWNER, KEY, MB = 'owner', 'a1' * 32, 2**20
@@ -186,7 +186,7 @@ def closed(line):
 
 
 def test_connections_on_which_nothing_moves_are_ended(served, tmp_path, large, monkeypatch):
-    monkeypatch.setattr(serve, 'IDLE', 2)
+    monkeypatch.setattr(asgi, 'IDLE', 2)
     port = served.settings.port
     auth = f'Authorization: {HEADER.decode()}'
     halves = dict(nothing=b'', half_head=b'POST /v5/owner/get_i', half_body=asking('get_item', 'x' * 32)[:-9],

@@ -41,15 +41,15 @@ def parse_ref(
 )->tuple[str,str]: # Algorithm and hex digits
     "The two parts of a ref; `Invalid`, with the reason, when `text` is not one"
     if not isinstance(text, str): raise Invalid(f'a ref is text, not {type(text).__name__}')
+    if (found := _FORM.fullmatch(text)) and DIGITS.get(found[1]) == len(found[2]): return found[1], found[2]
     shown = repr(text if len(text) < 80 else text[:77] + '...')
-    if not (found := _FORM.fullmatch(text)):
+    if not found:
         how = ' (in lower case)' if _FORM.fullmatch(text.lower()) else ', such as sha224- and 56 digits'
         raise Invalid(f'{shown} is no ref: wanted is algorithm, dash, hex digits{how}')
     algorithm,digits = found.groups()
     wanted = DIGITS.get(algorithm)
     if wanted is None: raise Invalid(f'{shown} is of an unknown algorithm; there are {", ".join(DIGITS)}')
-    if len(digits) != wanted: raise Invalid(f'{shown} has {len(digits)} hex digits; {algorithm} has {wanted}')
-    return algorithm, digits
+    raise Invalid(f'{shown} has {len(digits)} hex digits; {algorithm} has {wanted}')
 
 # %% ../../nbs/blobs/ref.ipynb #b9ea1491
 def verify(

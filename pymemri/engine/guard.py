@@ -64,7 +64,8 @@ def owner_only(name:str):
     refuse.__name__, refuse.__doc__ = name, f'`Forbidden`: {name} is for the owner of a Pod'
     return refuse
 
-OWNER_ONLY = ('purge', 'delete_all', 'vacuum', 'integrity_check', 'backup', 'rekey', 'settings', 'change_settings')
+OWNER_ONLY = ('purge', 'delete_all', 'vacuum', 'integrity_check', 'verify', 'backup', 'rekey', 'settings',
+              'change_settings')
 for _name in OWNER_ONLY: setattr(Guard, _name, owner_only(_name))
 
 # %% ../../nbs/engine/guard.ipynb #bfd6ea1e

@@ -13,7 +13,7 @@ import msgspec
 from fastcore.basics import patch
 from ..core import Conflict, Invalid, NotFound, PodError, home_folder, now_ms, private_folder
 from ..crypto import Source
-from .files import Files
+from .files import Files, PORTION
 from .query import Finder, decode
 from .schema import EDGE_SCHEMA, EDGE_SCHEMA_NAMES, NAME, PROPERTY_SCHEMA, shown
 from .store import Store
@@ -367,6 +367,7 @@ def rekey(self:Pod, new_key:str)->dict:
 @patch
 def vacuum(self:Pod)->dict:
     "Give the room of what was purged back to the disk"
+    self.files.collect()
     self.files.sweep()
     self.store.vacuum()
     return {}
@@ -375,3 +376,13 @@ def vacuum(self:Pod)->dict:
 def integrity_check(self:Pod)->list[str]:
     "Read every page, edge and file, and tell what is wrong; an empty list if all is well"
     return self.store.integrity_check() + self.files.check()
+
+# %% ../../nbs/engine/pod.ipynb #58301f37
+@patch
+def verify(self:Pod, asked:dict)->dict:
+    """Read files against their digests, as `Files.verify` does: those `after` a digest, until so many `bytes` are read.
+    Ask again with the `after` of the answer while files are `left`"""
+    after, most = check_object(asked).get('after') or '', asked.get('bytes', PORTION)
+    if not isinstance(after, str): raise Invalid(f'`after` is the digest of a file, not {shown(after)}')
+    if not isinstance(most, int) or most < 0: raise Invalid(f'`bytes` is a number of bytes, not {shown(most)}')
+    return self.files.verify(after, min(most, PORTION))

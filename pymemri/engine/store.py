@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RAW_KEY', 'LAYOUT', 'VERSION', 'INSERT', 'INSERT_AT', 'EDGE', 'EDGE_PREFIX', 'SORT_FROM', 'SETTINGS', 'HAS_SHA',
-           'telling', 'salt_of', 'cipher_key', 'connect', 'edge_id', 'edge_number', 'Store', 'at_fork', 'file_patch']
+           'DUMPS', 'LOADS', 'telling', 'salt_of', 'cipher_key', 'connect', 'edge_id', 'edge_number', 'Store',
+           'at_fork', 'file_patch', 'secret_of']
 
 # %% ../../nbs/engine/store.ipynb #e5c10612
 import hashlib, itertools, os, re, threading, time, weakref
@@ -641,15 +642,17 @@ def file(self:Store, sha256:str)->tuple[str, str, int]|None:
 
 @patch
 def drop_files(self:Store, all:bool=False)->list[str]:
-    "Forget the files whose digest no item has any more (or all); the refs of their ciphertexts"
+    "Forget the files whose digest no item has any more (or all); the refs of ciphertexts that none needs now"
     unused = '' if all else '''where sha256 not in
         (select json_extract(doc, '$.sha256') from items where json_extract(doc, '$.sha256') is not null)'''
-    return [r for r, in self.main.execute(f'delete from files {unused} returning ref').fetchall()]
+    gone = {r for r, in self.main.execute(f'delete from files {unused} returning ref').fetchall()}
+    return sorted(gone - self.file_refs())
 
 @patch
-def file_digests(self:Store)->list[str]:
-    "The digests of all files"
-    with self.read() as db: return [d for d, in db.execute('select sha256 from files order by 1').fetchall()]
+def file_digests(self:Store, after:str='')->list[str]:
+    "The digests of the files after one, sorted"
+    with self.read() as db:
+        return [d for d, in db.execute('select sha256 from files where sha256>? order by 1', (after,)).fetchall()]
 
 @patch
 def file_refs(self:Store)->set[str]:
@@ -692,6 +695,72 @@ def rekey(self:Store, key:str):
             self.let_go()
             if self._key is new: self._key = cipher_key(key, salt_of(self.path))
             self.open()
+
+# %% ../../nbs/engine/store.ipynb #866c41bc
+DUMPS = {
+    'item': """select i.n, i.id, t.name, i.dateServerModified, i.deleted, i.edge, i.doc
+        from items i join types t on t.n=i.type order by i.n""",
+    'edge': """select e.n, e.source, x.name, e.target, e.self, e.date, e.deleted
+        from edges e join names x on x.n=e.name order by e.n""",
+    'setting': "select name, value from meta where name glob 'setting.*' order by name",
+    'file': 'select sha256, ref, hex(key), size from files order by sha256'} # kind of record → how to read all of them
+
+@patch
+@contextmanager
+def dump(self:Store)->Iterator[Callable[[str], Iterable[tuple]]]:
+    "Gives the records of a kind; those of all kinds are from one moment, and others write meanwhile"
+    db = self.reader()
+    try:
+        with telling(self.path):
+            db.execute('begin')
+            db.execute('select 1 from meta').fetchone()
+            yield lambda kind: db.execute(DUMPS[kind])
+    finally:
+        if db.in_transaction: db.execute('rollback')
+        self.give(db)
+
+# %% ../../nbs/engine/store.ipynb #fc4b4519
+LOADS = {
+    'item': 'insert into items(n, id, type, dateServerModified, deleted, edge, doc) values (?, ?, ?, ?, ?, ?, ?)',
+    'edge': 'insert into edges(n, source, name, target, self, date, deleted) values (?, ?, ?, ?, ?, ?, ?)',
+    'setting': 'insert or replace into meta values (?, ?)',
+    'file': 'insert into files values (?, ?, ?, ?)'}
+
+@patch
+def load(self:Store, records:Iterable[tuple[str, list[tuple]]]):
+    "Become what was dumped, inside a write; runs of records of one kind. `Conflict` unless the Pod is empty"
+    schemas = [self.types.get(t, 0) for t in (PROPERTY_SCHEMA, EDGE_SCHEMA)] # no type has the number 0
+    if self.main.execute('select 1 from items where type not in (?, ?) union all select 1 from edges '
+                         'union all select 1 from files limit 1', schemas).fetchone():
+        raise Conflict('this Pod is not empty; a backup is restored into a new one, and overwrites nothing')
+    self.delete_all()
+    built_in = self.main.execute('delete from items returning id, type, dateServerModified, deleted, doc').fetchall()
+    for kind, rows in records:
+        if kind == 'item': rows = [(n, id, self.type_number(t), *rest) for n, id, t, *rest in rows]
+        if kind == 'edge': rows = [(n, s, self.name_number(x), *rest) for n, s, x, *rest in rows]
+        if kind == 'file': rows = [(sha, ref, bytes.fromhex(key), size) for sha, ref, key, size in rows]
+        self.main.executemany(LOADS[kind], rows)
+    self.main.executemany(INSERT.replace('insert', 'insert or ignore'), built_in) # an older Pod may lack some
+    last, = self.main.execute('select coalesce(max(dateServerModified), 0) from items').fetchone()
+    self.now = max(self.now, last)
+    self.bump_schema()
+    self.schema = self.read_schema()
+
+# %% ../../nbs/engine/store.ipynb #34f80ef6
+def secret_of(
+    key:str,    # 64 hex digits, or a passphrase
+    salt:bytes, # Of the database that it opens
+)->bytes: # 32 bytes
+    "The secret that a key stands for"
+    return bytes.fromhex(cipher_key(key, salt)[2:66].decode())
+
+@patch
+def secret(self:Store)->tuple[bytes, bytes]:
+    "The 32 bytes that encrypt the database, and the 16 that were mixed into its passphrase; none for a raw key"
+    key = self._key.decode()
+    if not re.fullmatch("x'(?:[0-9a-fA-F]{64}|[0-9a-fA-F]{96})'", key): # a passphrase, of a Pod that was just made
+        key = cipher_key(key, salt_of(self.path)).decode()
+    return bytes.fromhex(key[2:66]), bytes.fromhex(key[66:-1])
 
 # %% ../../nbs/engine/store.ipynb #4722fc14
 @patch

@@ -9,7 +9,7 @@ __all__ = ['DEFAULT_POD_ADDRESS', 'POD_VERSION', 'V4', 'V5', 'REPEATABLE', 'BARE
            'exchange', 'is_here', 'HttpRoad', 'needs_v5', 'fits', 'PodAPI']
 
 # %% ../../nbs/pod/api.ipynb #05ac1835
-import base64, gzip, hashlib, http.client, io, ipaddress, json, re, select, socket, ssl, threading, time, zlib
+import base64, gzip, hashlib, http.client, io, ipaddress, json, re, select, socket, ssl, tempfile, threading, time, zlib
 from pathlib import Path
 from typing import BinaryIO, Iterator
 from urllib.parse import quote, urlsplit
@@ -28,9 +28,10 @@ POD_VERSION = 'v4'
 V4 = {'get_item', 'create_item', 'update_item', 'delete_item', 'create_edge', 'get_edges', 'search', 'bulk',
       'send_email'}
 V5 = {'delete_edge', 'count', 'facets', 'ids', 'schema', 'purge', 'delete_all', 'vacuum', 'integrity_check', 'settings',
-      'change_settings'} # beyond those of v4
+      'change_settings', 'verify'} # beyond those of v4
 REPEATABLE = {'get_item', 'get_edges', 'search', 'count', 'facets', 'ids', 'schema', 'delete_item',
-              'integrity_check', 'get_file', 'version', 'settings', 'change_settings', 'create_plugin_auth', 'backup'}
+              'integrity_check', 'get_file', 'version', 'settings', 'change_settings', 'create_plugin_auth',
+              'backup', 'verify'}
 BARE = {'schema', 'delete_all', 'vacuum', 'integrity_check', 'settings'} # these take nothing
 
 # %% ../../nbs/pod/api.ipynb #b0253fe0
@@ -136,6 +137,16 @@ class LocalRoad:
 def backup(self:LocalRoad, home:str|Path)->Path:
     "Copy the Pod into a home folder; the folder of the copy"
     return self.pod.backup(home)
+@patch
+def back_up(self:LocalRoad, store, watch):
+    "Put the Pod into a store of blobs"
+    from pymemri.engine.backup import back_up
+    return back_up(self.pod, store, watch=watch)
+@patch
+def restore(self:LocalRoad, store, at, key:str|None, watch):
+    "Make the Pod what a backup in a store of blobs holds"
+    from pymemri.engine.backup import restore
+    return restore(self.pod, store, at, key or self._key, watch)
 @patch
 def rekey(self:LocalRoad, key:Key):
     "Give the Pod another key"
@@ -470,7 +481,8 @@ def _forgot(self:HttpRoad, reply:Reply)->bool:
 # %% ../../nbs/pod/api.ipynb #c3e17411
 GIVES = dict(get_item=list, get_edges=list, search=list, facets=list, ids=list, integrity_check=list, count=int,
              settings=dict, change_settings=dict, create_item=(str, int), create_edge=(str, int))
-HAS = dict(bulk='createItems', schema='types', purge='purged', create_plugin_auth='data', version='cargo')
+HAS = dict(bulk='createItems', schema='types', purge='purged', verify='damaged', create_plugin_auth='data',
+           version='cargo')
 
 def fits(
     op:str, # An operation
@@ -560,6 +572,24 @@ def backup(self:HttpRoad, home:str|Path)->Path:
     try: return unpack(self._pieces(reply), self._owner, home, check)
     finally:
         if not reply.response.isclosed(): reply.conn.close()
+
+# %% ../../nbs/pod/api.ipynb #3c4f71b2
+@patch
+def back_up(self:HttpRoad, store, watch):
+    "Put the Pod into a store of blobs, by way of a copy that is gone afterwards"
+    from pymemri.blobs.signing import identity
+    from pymemri.engine.backup import as_store, back_up
+    store = as_store(store)
+    with tempfile.TemporaryDirectory(prefix='pymemri-') as home:
+        self.backup(home)
+        pod = opened(home, self._owner, self._auth['databaseKey'], create=False)
+        try: return back_up(pod, store, identity(), watch=watch)
+        finally: pod.close()
+@patch
+def restore(self:HttpRoad, store, at, key:str|None, watch):
+    "Over HTTP nothing can be written with the numbers and dates that it had"
+    raise PodError(501, 'a Pod behind an address cannot be restored from here: restore it into a home folder, with '
+                        '`PodClient(home=…, owner_key=…, database_key=…).restore(…)`, and serve that folder')
 
 @patch
 def rekey(self:HttpRoad, key:Key):
@@ -793,6 +823,10 @@ def integrity_check(self:PodAPI)->list:
     "What is wrong with the stored data; empty when all is well"
     return self.road.call('integrity_check')
 @patch
+def verify(self:PodAPI, after:str='')->dict:
+    "Read some files against their digests, those after one: `files` and `bytes` read, `left`, `after`, and `damaged`"
+    return self.road.call('verify', {'after': after})
+@patch
 def send_email(self:PodAPI, to:str, subject:str='', body:str='')->dict:
     "Let the Pod send a mail"
     return self.road.call('send_email', {'to': to, 'subject': subject, 'body': body})
@@ -807,9 +841,14 @@ def change_settings(self:PodAPI, changes:dict)->dict:
     "Decide otherwise, as `{'fullAccessPlugins': True}`; all settings as they are now"
     return self.road.call('change_settings', changes)
 @patch
-def backup(self:PodAPI, path:str|Path)->Path:
-    "Copy the Pod into the home folder `path`, while it is in use; the folder of the copy, which has the same keys"
-    return self.road.backup(path)
+def backup(self:PodAPI, to, watch=lambda things, what, total: things)->Path:
+    """Copy the Pod into the home folder `to`, while it is in use; the folder of the copy, which has the same keys. Or
+    put it into a store of blobs, or a `Connection` to one, as `engine.backup` does; the `Backup`"""
+    return self.road.backup(to) if isinstance(to, (str, Path)) else self.road.back_up(to, watch)
+@patch
+def restore(self:PodAPI, store, at=None, key:str|None=None, watch=lambda things, what, total: things):
+    "Make an empty Pod in this process what a backup in a store holds; see `engine.backup.restore`"
+    return self.road.restore(store, at, key, watch)
 @patch
 def rekey(self:PodAPI, new_key:str)->dict:
     "Give the Pod another database key, with which these calls go on"

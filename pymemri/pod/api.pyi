@@ -2,7 +2,7 @@
 
 """The seam between a program and a Pod: one set of calls, over two roads, in this process or over HTTP"""
 __all__ = ['DEFAULT_POD_ADDRESS', 'POD_VERSION', 'V4', 'V5', 'REPEATABLE', 'BARE', 'PLAIN', 'KINDS', 'WHY', 'PACK_FROM', 'MAX_BODY', 'GIVES', 'HAS', 'is_plain', 'scrub', 'short', 'opened', 'open_pod', 'LocalRoad', 'starting', 'parse_address', 'message_of', 'reply_error', 'Connections', 'why', 'Reply', 'unpacked', 'attempt', 'exchange', 'is_here', 'HttpRoad', 'needs_v5', 'fits', 'PodAPI']
-import base64, gzip, hashlib, http.client, io, ipaddress, json, re, select, socket, ssl, threading, time, zlib
+import base64, gzip, hashlib, http.client, io, ipaddress, json, re, select, socket, ssl, tempfile, threading, time, zlib
 from pathlib import Path
 from typing import BinaryIO, Iterator
 from urllib.parse import quote, urlsplit
@@ -15,8 +15,8 @@ from .temporary import find_temporary, make_temporary
 DEFAULT_POD_ADDRESS = 'http://localhost:3030'
 POD_VERSION = 'v4'
 V4 = {'get_item', 'create_item', 'update_item', 'delete_item', 'create_edge', 'get_edges', 'search', 'bulk', 'send_email'}
-V5 = {'delete_edge', 'count', 'facets', 'ids', 'schema', 'purge', 'delete_all', 'vacuum', 'integrity_check', 'settings', 'change_settings'}
-REPEATABLE = {'get_item', 'get_edges', 'search', 'count', 'facets', 'ids', 'schema', 'delete_item', 'integrity_check', 'get_file', 'version', 'settings', 'change_settings', 'create_plugin_auth', 'backup'}
+V5 = {'delete_edge', 'count', 'facets', 'ids', 'schema', 'purge', 'delete_all', 'vacuum', 'integrity_check', 'settings', 'change_settings', 'verify'}
+REPEATABLE = {'get_item', 'get_edges', 'search', 'count', 'facets', 'ids', 'schema', 'delete_item', 'integrity_check', 'get_file', 'version', 'settings', 'change_settings', 'create_plugin_auth', 'backup', 'verify'}
 BARE = {'schema', 'delete_all', 'vacuum', 'integrity_check', 'settings'}
 PLAIN = {'dateServerModified>=', 'dateServerModified<', '_sortOrder', '_limit', 'id', 'type', 'deleted'}
 
@@ -73,6 +73,14 @@ class LocalRoad:
 
     def backup(self, home: str | Path) -> Path:
         """Copy the Pod into a home folder; the folder of the copy"""
+        ...
+
+    def back_up(self, store, watch):
+        """Put the Pod into a store of blobs"""
+        ...
+
+    def restore(self, store, at, key: str | None, watch):
+        """Make the Pod what a backup in a store of blobs holds"""
         ...
 
     def rekey(self, key: Key):
@@ -254,6 +262,14 @@ class HttpRoad:
         """Copy the Pod into a home folder; the folder of the copy. Conflict if a Pod is there"""
         ...
 
+    def back_up(self, store, watch):
+        """Put the Pod into a store of blobs, by way of a copy that is gone afterwards"""
+        ...
+
+    def restore(self, store, at, key: str | None, watch):
+        """Over HTTP nothing can be written with the numbers and dates that it had"""
+        ...
+
     def rekey(self, key: Key):
         """Give the Pod another key, with which this road goes on"""
         ...
@@ -279,7 +295,7 @@ def needs_v5(op: str, payload) -> bool:
     """Whether Memri's wire cannot say this"""
     ...
 GIVES = dict(get_item=list, get_edges=list, search=list, facets=list, ids=list, integrity_check=list, count=int, settings=dict, change_settings=dict, create_item=(str, int), create_edge=(str, int))
-HAS = dict(bulk='createItems', schema='types', purge='purged', create_plugin_auth='data', version='cargo')
+HAS = dict(bulk='createItems', schema='types', purge='purged', verify='damaged', create_plugin_auth='data', version='cargo')
 
 def fits(op: str, value) -> bool:
     """Whether an operation gives such a value. Those that just do something answer `{}`"""
@@ -405,6 +421,10 @@ class PodAPI:
         """What is wrong with the stored data; empty when all is well"""
         ...
 
+    def verify(self, after: str='') -> dict:
+        """Read some files against their digests, those after one: `files` and `bytes` read, `left`, `after`, and `damaged`"""
+        ...
+
     def send_email(self, to: str, subject: str='', body: str='') -> dict:
         """Let the Pod send a mail"""
         ...
@@ -417,8 +437,13 @@ class PodAPI:
         """Decide otherwise, as `{'fullAccessPlugins': True}`; all settings as they are now"""
         ...
 
-    def backup(self, path: str | Path) -> Path:
-        """Copy the Pod into the home folder `path`, while it is in use; the folder of the copy, which has the same keys"""
+    def backup(self, to, watch=lambda things, what, total: things) -> Path:
+        """Copy the Pod into the home folder `to`, while it is in use; the folder of the copy, which has the same keys. Or
+    put it into a store of blobs, or a `Connection` to one, as `engine.backup` does; the `Backup`"""
+        ...
+
+    def restore(self, store, at=None, key: str | None=None, watch=lambda things, what, total: things):
+        """Make an empty Pod in this process what a backup in a store holds; see `engine.backup.restore`"""
         ...
 
     def rekey(self, new_key: str) -> dict:

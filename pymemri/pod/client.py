@@ -1034,6 +1034,11 @@ def purge(
 def delete_all(self:PodClient):
     "Empty the Pod, and the local store"
     self.api.delete_all()
+    self._begin_again()
+
+@patch
+def _begin_again(self:PodClient):
+    "The Pod is another one now: forget what was known of it, and tell it about our types"
     self.reset_local_db()
     again = list(self.registered_classes.values())
     self._known, self._complete, self.registered_classes = None, set(), {}
@@ -1049,6 +1054,29 @@ def integrity_check(self:PodClient)->list[str]:
     "What is wrong with the stored data; empty if all is well"
     return self.api.integrity_check()
 
+# %% ../../nbs/pod/client.ipynb #31c5e10e
+@patch
+def verify(
+    self:PodClient,
+    store=None, # Read the newest backup in this store instead; then each has `ref`, `message` and `sha256`
+    at=None,    # Or that of a moment
+)->list[dict]: # Of each: `sha256`, `problem` (`damaged` or `missing`), `message`, ids of `items`
+    "Read every file in the Pod against its digest, and name those that are not what they were; empty if all are"
+    if store is not None:
+        from pymemri.engine.backup import check_backup
+        return check_backup(store, self.owner_key, key=self.database_key, at=at, watch=self._watch)
+    def portions(found):
+        while True:
+            yield from [found] * found['files']
+            if not found['left'] or not found['files']: return
+            found = self.api.verify(found['after'])
+    first, seen, wrong = self.api.verify(), None, []
+    total = first['files'] + first['left']
+    for found in progress(portions(first), 'reading files', total, self.quiet or not first['left'], 'files'):
+        if found is not seen: wrong += found['damaged']
+        seen = found
+    return wrong
+
 # %% ../../nbs/pod/client.ipynb #7c3e9c99
 @patch
 def settings(self:PodClient)->dict:
@@ -1063,11 +1091,43 @@ def change_settings(self:PodClient, **changes)->dict: # All settings as they are
 @patch
 def backup(
     self:PodClient,
-    path:str|Path, # A home folder; that of a client that shall open the copy
-)->Path: # The folder of the copy in it
-    "Copy the Pod while it is in use. The copy opens with the same keys. Conflict if there is a Pod of this owner"
+    to, # A home folder, as path; or a store of blobs such as `DiskBlobs(folder)`; or `pymemri.blobs.connect(url)`
+):
+    """Keep the Pod elsewhere, while it is in use. In a home folder it is a copy that opens with the same keys; it gives
+    the folder, and a Pod of this owner there is a Conflict. In a store it is sealed blobs, of which only those are sent
+    the next time that changed; it gives a `Backup` with its `date`, for `restore`"""
+    if isinstance(to, str) and '://' in to: raise Invalid('to back up to a server, give `pymemri.blobs.connect(url)`')
     self.wait_for_uploads()
-    return self.api.backup(path)
+    done = self.api.backup(to, self._watch)
+    if lost := getattr(done, 'lost', None):
+        warnings.warn(f'{len(lost)} files in this Pod are damaged or missing, and not in the backup; '
+                      '`verify()` names them', stacklevel=2)
+    return done
+
+@patch
+def _watch(self:PodClient, things:Iterable, what:str, total:int|None)->Iterator:
+    "Go through `things`, with a bar if that takes a while"
+    return progress(things, what, total, self.quiet, 'blobs')
+
+# %% ../../nbs/pod/client.ipynb #99e88cb6
+@patch
+def backups(self:PodClient, store)->list:
+    "The backups of this Pod in a store, oldest first. NotFound if there is none, WrongKey if none opens"
+    from pymemri.engine.backup import find_backups
+    return [b for b, _ in find_backups(store, self.owner_key, key=self.database_key)]
+
+@patch
+def restore(
+    self:PodClient,
+    store,         # Where backups are: a store of blobs, or `pymemri.blobs.connect(url)`
+    at=None,       # A moment, such as the `date` of one of `backups`; the newest if missing
+    key:str|None=None, # The database key that the Pod had when it was backed up; that of this client
+):
+    """Make this Pod, which must be empty and in this process, what it was when it was backed up: all of it, or nothing.
+    Conflict if it holds something, WrongKey if the key does not open the backup, NotFound if there is none"""
+    done = self.api.restore(store, at, key, self._watch)
+    self._begin_again()
+    return done
 
 @patch
 def rekey(self:PodClient, new_key:str|None=None)->Key: # The new key

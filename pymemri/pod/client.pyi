@@ -387,12 +387,20 @@ class PodClient:
         """Empty the Pod, and the local store"""
         ...
 
+    def _begin_again(self):
+        """The Pod is another one now: forget what was known of it, and tell it about our types"""
+        ...
+
     def vacuum(self):
         """Give the space of removed things back to the disk"""
         ...
 
     def integrity_check(self) -> list[str]:
         """What is wrong with the stored data; empty if all is well"""
+        ...
+
+    def verify(self, store=None, at=None) -> list[dict]:
+        """Read every file in the Pod against its digest, and name those that are not what they were; empty if all are"""
         ...
 
     def settings(self) -> dict:
@@ -403,8 +411,23 @@ class PodClient:
         """Decide otherwise: `change_settings(fullAccessPlugins=True)`. Invalid for a setting there is not"""
         ...
 
-    def backup(self, path: str | Path) -> Path:
-        """Copy the Pod while it is in use. The copy opens with the same keys. Conflict if there is a Pod of this owner"""
+    def backup(self, to):
+        """Keep the Pod elsewhere, while it is in use. In a home folder it is a copy that opens with the same keys; it gives
+    the folder, and a Pod of this owner there is a Conflict. In a store it is sealed blobs, of which only those are sent
+    the next time that changed; it gives a `Backup` with its `date`, for `restore`"""
+        ...
+
+    def _watch(self, things: Iterable, what: str, total: int | None) -> Iterator:
+        """Go through `things`, with a bar if that takes a while"""
+        ...
+
+    def backups(self, store) -> list:
+        """The backups of this Pod in a store, oldest first. NotFound if there is none, WrongKey if none opens"""
+        ...
+
+    def restore(self, store, at=None, key: str | None=None):
+        """Make this Pod, which must be empty and in this process, what it was when it was backed up: all of it, or nothing.
+    Conflict if it holds something, WrongKey if the key does not open the backup, NotFound if there is none"""
         ...
 
     def rekey(self, new_key: str | None=None) -> Key:

@@ -441,6 +441,7 @@ OPERATIONS = {
     'purge': Operation('alone', plain('purge'), True), 'delete_all': Operation('alone', bare('delete_all'), True),
     'vacuum': Operation('alone', bare('vacuum'), True),
     'integrity_check': Operation('alone', bare('integrity_check'), True),
+    'verify': Operation('read', plain('verify'), True),
     'rekey': Operation('alone', lambda pod, payload: pod.rekey(spelled(text_at(payload, 'newKey'))), True)}
 SPECIAL = {'get_file', 'send_email', 'backup', 'create_plugin_auth'} # those with a body of their own, or beyond the Pod
 

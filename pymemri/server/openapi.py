@@ -116,6 +116,11 @@ FOR_OWNERS:dict[str, tuple[str, dict, dict]] = {
     'delete_all': ('Empty the Pod', ANY, DONE),
     'vacuum': ('Give the space of what was removed back to the disk', ANY, DONE),
     'integrity_check': ('Read everything, and tell what is wrong', ANY, listed(TEXT)),
+    'verify': ('Read files against their digests, a portion at a time, and tell which are damaged', obj(
+        after=dict(TEXT, description='only files whose digests come after this one'), bytes=COUNT), obj(
+        ('files', 'bytes', 'left', 'after', 'damaged'), files=COUNT, bytes=COUNT, left=COUNT, after=TEXT,
+        damaged=listed(obj(('sha256', 'problem', 'message', 'items'), sha256=SHA256, message=TEXT, items=IDS,
+                           problem=dict(enum=['damaged', 'missing']))))),
     'backup': ('The whole Pod, still encrypted, as a tar archive', ANY, dict(type='string', format='binary')),
     'rekey': ('Encrypt the database with another key', obj(('newKey',), True, newKey=TEXT), DONE),
     'settings': ('What the owner has decided', ANY, obj(tuple(SETTING), **SETTING)),

@@ -1,0 +1,374 @@
+"""Our blob server against what a Perkeep server was recorded to answer, against our own client, and against being killed.
+
+`tests/data/camlistore-replay.json` holds the exchanges. They are sent again in their order, to a server whose owner is the key that made
+them; status, kind and content must be the same, except where `DIFFERENT` says why not.
+"""
+import http.client, json, os, re, signal, subprocess, sys, threading, time
+from pathlib import Path
+from urllib.parse import quote, urlencode, urlsplit
+
+import pytest
+
+from blob_server import body, recorded
+from pymemri.blobs.blobclient import Blob
+from pymemri.blobs.connection import connect
+from pymemri.blobs.exceptions import AuthenticationError
+from pymemri.blobs.files import put_file
+from pymemri.blobs.ref import ref_of
+from pymemri.blobs.remote import RemoteBlobs
+from pymemri.blobs.schema import delete, new_permanode, schema_text, set_attribute, share
+from pymemri.blobs.server import serve
+from pymemri.blobs.signing import keep_identity, new_signing_key, read_public_key, sign_text
+from pymemri.blobs.store import DiskBlobs, MemoryBlobs, check_blobs
+from pymemri.core import NotFound
+
+OWNER = read_public_key(body(recorded('sign/public-key')['response']))
+KEY = new_signing_key(1024)
+
+REPLAY = json.loads((Path(__file__).parent / 'data/camlistore-replay.json').read_text(encoding='utf-8'))['exchanges']
+
+# what ours answers otherwise, and why
+_LATE = 'a deletion that came before its target counts'
+_MORE = 'a blob named by sha256 is here, or one that stood behind a bad part'
+DIFFERENT = {
+    'auth/token-header-from-discovery': 'each server has a token of its own',
+    'discovery/accept-list-not-matched': 'a page of our own', 'auth/root-page-no-credentials': 'a page of our own',
+    'enumerate/default': _MORE, 'enumerate/limit-2': _MORE, 'enumerate/limit-3': _MORE, 'enumerate/after-prefix': _MORE,
+    'enumerate/after-last': _MORE, 'enumerate/limit-exact-count': _MORE, 'enumerate/limit-0': _MORE, 'enumerate/limit-huge': _MORE,
+    'enumerate/limit-garbage': _MORE, 'enumerate/limit-negative': _MORE, 'query/constraint-blobsize': _MORE, 'query/constraint-anything': _MORE,
+    'enumerate/maxwaitsec': 'Perkeep gives an empty list at once though there are blobs',
+    'upload/mismatch-in-the-middle': 'the parts behind a bad one are received', 'stat/after-mismatch': 'the same',
+    'upload/hash-sha256': 'known to Perkeep only since the end of 2025',
+    'remove/post': 'in our words',
+    'claim/upload-bad-signature': 'stored, and told as stored; it means nothing',
+    'query/unknown-field': 'refused, as Perkeep does since the end of 2025',
+    'query/sort-mod-asc': 'ours can do that',
+    'query/after-vivify': 'this owner has no secret key here',
+    'ooo/describe-after-late-target': _LATE, 'ooo/describe-older-claim-does-not-win': _LATE, 'ooo/describe-same-date': _LATE,
+    'ooo/describe-set-empty': _LATE, 'ooo/describe-dup-add': _LATE, 'ooo/claims-tag-minutes-later': _LATE,
+    'ooo/describe-del-all': 'of claims with one date the greater ref wins', 'ooo/describe-future': 'the same', 'ooo/describe-bad-date': 'the same',
+    'signer2/query-after-foreign-delete': "a stranger cannot delete what is the owner's",
+    'signer2/query-after-foreign-delete-2': "a stranger cannot delete what is the owner's",
+    'vivify-auth/discovery': 'there is no password that may only write', 'vivify-auth/get-blob': 'the same',
+    'vivify-auth/enumerate': 'the same', 'vivify-auth/stat': 'the same', 'vivify-auth/upload': 'the same',
+    'deleted/recent-after-undelete': 'deleting moves no date'}
+
+
+@pytest.fixture(scope='module')
+def servers():
+    "Servers by the name that the recording gives them, each with an empty store, made when first asked"
+    made = {}
+    def get(name):
+        name = name.partition('(')[0]
+        if name not in made:
+            made[name] = serve(MemoryBlobs(), OWNER, auth=None if name in ('mem-none', 'mem-fresh') else ('alice', 'secret'))
+        return made[name]
+    yield get
+    for s in made.values(): s.close()
+
+
+def send(server, request):
+    "Status, headers and body of the answer to a recorded request"
+    u = urlsplit(server.url)
+    line = http.client.HTTPConnection(u.hostname, u.port, timeout=30)
+    try:
+        line.request(request['method'], request['path'], body(request) or None, request['headers'])
+        answer = line.getresponse()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+    finally: line.close()
+
+
+def plain(x):
+    "An answer without what is left open: empty lists of values may be there or not"
+    if isinstance(x, dict): return {k: plain(v) for k, v in x.items() if v != []}
+    return [plain(v) for v in x] if isinstance(x, list) else x
+
+
+def known(server, x):
+    "A recorded answer without blobs that are too large to be sent again here"
+    if isinstance(x, list): return [known(server, v) for v in x if not (isinstance(v, dict) and (r := v.get('blobRef') or v.get('blob'))
+                                                                       and server.store.size(r) is None)]
+    return {k: known(server, v) for k, v in x.items()} if isinstance(x, dict) else x
+
+
+def differences(server, e):
+    "In what our answer differs from the recorded one"
+    q, r = e['request'], e['response']
+    status, headers, data = send(server, q)
+    if status != r['status']: return f'status {status}, not {r["status"]}: {data[:300]}'
+    theirs = {k.lower(): v for k, v in r['headers'].items()}
+    for k in ('content-type', 'content-range', 'accept-ranges', 'location', 'access-control-allow-origin'):
+        if headers.get(k, '') != theirs.get(k, '') and 'assemble' not in q['path'] and status not in (302, 401):
+            return f'{k}: {headers.get(k)}, not {theirs.get(k)}'
+    if r.get('long') or status == 302: return ''
+    wanted = body(r)
+    try: ours, wanted = json.loads(data), json.loads(wanted)
+    except ValueError: return '' if data == wanted or b'camli.mode' in q['path'].encode() and b'"blobRoot"' in data else f'{data[:300]}'
+    if not isinstance(wanted, dict): return '' if ours == wanted else f'{ours}'
+    if 'blobRoot' in wanted:
+        lost = {'blobRoot', 'searchRoot', 'jsonSignRoot', 'shareRoot', 'helpRoot', 'importerRoot', 'statusRoot', 'signing', 'authToken',
+                'storageInitTime', 'thumbVersion', 'ownerName', 'userName', 'hasLegacySHA1Index'} - set(ours)
+        return f'no {lost}' if lost or ours['signing'] != wanted['signing'] else ''
+    if status == 500: return '' if set(ours) == set(wanted) and ours['errorType'] == wanted['errorType'] else f'{ours}'
+    wanted, ours = plain(known(server, wanted)), plain(ours)
+    for o in (wanted, ours):
+        if isinstance(o.get('stat'), list): o['stat'].sort(key=lambda x: x['blobRef'])
+    return '' if ours == wanted else f'{ours}'
+
+
+@pytest.mark.parametrize('n', range(len(REPLAY)), ids=lambda n: f"{n}-{REPLAY[n]['label']}")
+def test_answers_as_perkeep_does(servers, n):
+    "Each request of the recording, in order; where ours means to differ, it does"
+    e = REPLAY[n]
+    signs = e['request']['path'].endswith('/sig/sign') and e['response']['status'] == 200 # whose key is not here
+    differs = differences(servers(e['server']), e)
+    assert bool(differs) == (e['label'] in DIFFERENT or signs), differs
+
+
+# ---- what the reference gets wrong, and what the recording cannot show ----
+
+def ask(url, method='GET', path='/', data=None, **headers):
+    "Status, headers and body"
+    u = urlsplit(url)
+    line = http.client.HTTPConnection(u.hostname, u.port, timeout=60)
+    try:
+        line.request(method, path, data, {k.replace('_', '-'): v for k, v in headers.items()})
+        answer = line.getresponse()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+    finally: line.close()
+
+
+def multipart(*parts, end=True):
+    "Headers and body of an upload of (name, bytes)"
+    lines = [f'--cut\r\nContent-Disposition: form-data; name="{n}"; filename="{n}"\r\n\r\n'.encode() + d + b'\r\n' for n, d in parts]
+    return dict(Content_Type='multipart/form-data; boundary=cut'), b''.join(lines)[:None if end else -9] + (b'--cut--\r\n' if end else b'')
+
+
+BS = '/bs-and-maybe-also-index/camli/'
+
+
+def upload(server, *parts, end=True):
+    "The answer to an upload"
+    headers, data = multipart(*parts, end=end)
+    return json.loads(ask(server.url, 'POST', BS + 'upload', data, **headers)[2])
+
+
+@pytest.fixture(params=['memory', 'disk'])
+def server(request, tmp_path):
+    store = MemoryBlobs() if request.param == 'memory' else DiskBlobs(tmp_path / 'blobs')
+    with serve(store, KEY, removes=True) as s: yield s
+
+
+def test_a_bad_part_takes_no_other_with_it(server):
+    data = [os.urandom(100) for _ in range(9)]
+    parts = [(ref_of(d), d) for d in data]
+    big = bytes(16 * 2**20 + 1)
+    parts[2], parts[4], parts[6] = (parts[2][0], b'else'), ('md5-' + '0' * 32, b'x'), (ref_of(big), big)
+    got = upload(server, *parts)
+    assert [o['blobRef'] for o in got['received']] == [parts[i][0] for i in (0, 1, 3, 5, 7, 8)]
+    assert all(server.store.size(o['blobRef']) == 100 for o in got['received'])
+    assert server.store.size(parts[2][0]) is None and server.store.size(parts[6][0]) is None
+    for text in ("digest doesn't match", 'no registered hash function', 'over the limit of 16777216'): assert text in got['errorText']
+
+
+def test_half_a_body_leaves_whole_parts_alone(server):
+    a, b = os.urandom(1000), os.urandom(1000)
+    got = upload(server, (ref_of(a), a), (ref_of(b), b), end=False)
+    assert [o['blobRef'] for o in got['received']] == [ref_of(a)] and 'unexpected EOF' in got['errorText']
+    assert server.store.size(ref_of(b)) is None
+
+
+def test_largest_blobs_and_requests(server):
+    whole, parts = os.urandom(16 * 2**20), [os.urandom(12 * 2**20) for _ in range(3)]
+    assert ask(server.url, 'PUT', BS + ref_of(whole), whole)[0] == 204
+    assert ask(server.url, 'PUT', BS + ref_of(whole + b'1'), whole + b'1')[0] == 400
+    assert len(upload(server, *((ref_of(p), p) for p in parts))['received']) == 3
+    assert ask(server.url, 'HEAD', BS + ref_of(whole))[1]['content-length'] == str(len(whole))
+    assert ask(server.url, path=BS + ref_of(whole), Range='bytes=5-9')[2] == whole[5:10]
+    assert ask(server.url, path=BS + ref_of(whole))[2] == whole
+    names = {f'blob{i}': ref_of(b'%d' % i) for i in range(1, 1002)}
+    form = dict(Content_Type='application/x-www-form-urlencoded')
+    assert ask(server.url, 'POST', BS + 'stat', urlencode({'camliversion': 1} | names), **form)[0] == 400
+    del names['blob1001']
+    assert ask(server.url, 'POST', BS + 'stat', urlencode({'camliversion': 1} | names), **form)[0] == 200
+
+
+def test_listing_and_waiting(server):
+    refs = sorted(server.store.put(b'%d' % i) for i in range(5))
+    refs = sorted([*refs, KEY.public.ref])
+    def page(query): return json.loads(ask(server.url, path=BS + 'enumerate-blobs?' + query)[2])
+    assert [o['blobRef'] for o in page('maxwaitsec=1&limit=2')['blobs']] == refs[:2] # at once, as the document says
+    assert page('limit=6')['continueAfter'] == refs[-1] and 'continueAfter' not in page('limit=7')
+    assert page('after=' + refs[-1])['blobs'] == []
+    late, start = b'late', time.monotonic()
+    threading.Timer(.3, lambda: ask(server.url, 'PUT', BS + ref_of(late), late)).start()
+    got = json.loads(ask(server.url, path=BS + f'stat?camliversion=1&maxwaitsec=30&blob1={ref_of(late)}')[2])
+    assert got['stat'] == [dict(blobRef=ref_of(late), size=4)] and time.monotonic() - start < 25
+
+
+def test_our_client_sees_a_store_that_keeps_every_promise(tmp_path):
+    made = []
+    def make():
+        made.append(serve(DiskBlobs(tmp_path / str(len(made))), KEY, removes=True))
+        RemoteBlobs(connect(made[-1].url)).remove(KEY.public.ref) # an empty one
+        return RemoteBlobs(connect(made[-1].url))
+    try: check_blobs(make)
+    finally:
+        for s in made: s.close()
+
+
+def test_signs_and_verifies(server):
+    text = schema_text(dict(camliType='permanode', camliSigner=KEY.public.ref, random='x'))
+    form = dict(Content_Type='application/x-www-form-urlencoded')
+    status, headers, signed = ask(server.url, 'POST', '/sighelper/camli/sig/sign', urlencode(dict(json=text)), **form)
+    assert status == 200 and signed.startswith(text[:-1].encode()) and signed.endswith(b'"}\n')
+    def verify(data): return json.loads(ask(server.url, 'POST', '/sighelper/camli/sig/verify', urlencode(dict(sjson=data)), **form)[2])
+    assert verify(signed)['signerKeyId'] == KEY.public.key_id and verify(signed)['verifiedData']['random'] == 'x'
+    assert verify(signed.replace(b'"x"', b'"y"')) == dict(signatureValid=False, errorMessage='signature verification failed')
+    other = new_signing_key(1024)
+    assert verify(sign_text(text.replace(KEY.public.ref, other.public.ref), other))['errorMessage'] == 'key blob not found'
+
+
+def test_shares_end_when_the_owner_says_so(server):
+    other, put = new_signing_key(1024), lambda d: (upload(server, (ref_of(d), d)), ref_of(d))[1]
+    put(other.public.blob)
+    file = put_file(server.store, b'a secret text', 'x.txt')
+    for r in server.store.refs(): server.index.add(r)
+    chunk = ref_of(b'a secret text')
+    deep, flat, theirs = (put(share(k, file, t)) for k, t in ((KEY, True), (KEY, False), (other, True)))
+    old = put(share(KEY, file, True, expires='2020-01-01T00:00:00Z', at='2019-01-01T00:00:00Z'))
+    def status(ref, *via, more=''): return ask(server.url, path=f'/share/{ref}?via={",".join(via)}{more}')[0]
+    assert [status(deep), status(file, deep), status(chunk, deep, file), status(file, deep, more='&assemble=1')] == [200] * 4
+    assert [status(flat), status(file, flat), status(chunk, flat, file), status(file, flat, more='&assemble=1')] == [200, 200, 401, 401]
+    assert [status(theirs), status(file, theirs), status(old), status(chunk, deep), status(KEY.public.ref, deep), status(file)] == [401] * 6
+    got = ask(server.url, path=f'/share/{file}?via={deep}&assemble=1')
+    assert got[2] == b'a secret text' and got[1]['content-security-policy'] == 'sandbox'
+    put(delete(other, deep)) # by a stranger: nothing
+    assert status(file, deep) == 200
+    put(delete(KEY, deep))
+    assert status(file, deep) == 401
+
+
+def test_vivify_makes_a_permanode_that_is_found_again(server):
+    chunk = b'some bytes'
+    blob = schema_text(dict(camliType='file', fileName='x', parts=[dict(blobRef=ref_of(chunk), size=10)], unixMtime='2019-05-06T07:08:09Z')).encode()
+    upload(server, (ref_of(chunk), chunk))
+    headers, data = multipart((ref_of(blob), blob))
+    for _ in range(2): assert ask(server.url, 'POST', BS + 'upload', data, **headers, X_Camlistore_Vivify='1')[1]['x-camlistore-vivified'] == ref_of(blob)
+    with connect(server.url) as conn: assert len(conn.searcher.query(constraint=dict(permanode=dict(attr='camliContent', value=ref_of(blob))))) == 1
+
+
+def test_removing_is_for_those_who_were_told_so(tmp_path):
+    with serve(MemoryBlobs(), KEY) as s:
+        ref = s.store.put(b'x')
+        assert ask(s.url, 'POST', BS + 'remove', f'blob1={ref}')[0] == 403 and s.store.size(ref) == 1
+    with serve(MemoryBlobs(), KEY, removes=True) as s:
+        ref, before = s.store.put(b'x'), s.index.generation
+        s.index.add(ref)
+        assert json.loads(ask(s.url, 'POST', BS + 'remove', f'blob1={ref}')[2])['removed'] == [ref] and s.store.size(ref) is None
+        assert not s.index.known(ref) and s.index.generation != before
+
+
+@pytest.mark.parametrize('how', ['password', 'token'])
+def test_strangers_stay_outside(how):
+    right = dict(auth=('anna', 'sécret')) if how == 'password' else dict(token='s3cret')
+    wrong = [{}, dict(auth=('anna', 'x')), dict(auth=('bob', 'sécret')), dict(token='x')]
+    with serve(MemoryBlobs(), KEY, ip='0.0.0.0', **right) as s:
+        url = s.url.replace('0.0.0.0', '127.0.0.1')
+        with connect(url, **right) as conn: ref = conn.blobs.put(Blob(b'x'))
+        for w in wrong:
+            with pytest.raises(AuthenticationError): connect(url, **w)
+        for method, path in [('GET', BS + ref), ('POST', BS + 'upload'), ('GET', '/my-search/camli/search/recent'), ('POST', BS + 'stat'),
+                             ('POST', '/sighelper/camli/sig/sign'), ('GET', '/sighelper/camli/sig/discovery'), ('PUT', BS + ref), ('GET', '/nope'),
+                             ('POST', BS + 'remove'), ('POST', BS + 'batch-get'), ('GET', BS + 'enumerate-blobs')]:
+            assert ask(url, method, path)[0] == 401, path
+        assert 'secret' not in repr(s.app.access) and 'sécret' not in repr(vars(s)['url'])
+
+
+def test_pages_of_other_sites_reach_nothing(server):
+    headers, data = multipart((ref_of(b'evil'), b'evil'))
+    assert ask(server.url, 'POST', BS + 'upload', data, **headers, Origin='https://evil.example')[0] == 403
+    assert ask(server.url, 'POST', BS + 'upload', data, **headers, Origin='null')[0] == 403
+    assert ask(server.url, path=BS + 'enumerate-blobs', Host='evil.example')[0] == 403
+    assert server.store.size(ref_of(b'evil')) is None
+
+
+def test_names_from_outside_reach_no_file(server, tmp_path):
+    for name in ('../../../etc/passwd', '..%2f..%2fetc%2fpasswd', 'sha224-../x', '%00', 'sha224-' + 'g' * 56):
+        assert ask(server.url, path=BS + quote(name, safe='%/'))[0] in (400, 404)
+        assert ask(server.url, 'PUT', BS + quote(name, safe='%/'), b'x')[0] == 400
+    assert upload(server, ('../x', b'x'))['received'] == []
+
+
+@pytest.mark.parametrize('what', [b'', b'--cut', b'--cut\r\n\r\n', b'\xff' * 5000, b'--cut\r\nContent-Disposition: form-data\r\n\r\nx\r\n--cut--\r\n'])
+def test_rubbish_is_answered(server, what):
+    status, _, data = ask(server.url, 'POST', BS + 'upload', what, Content_Type='multipart/form-data; boundary=cut')
+    assert status in (200, 400)
+    if status == 200: assert json.loads(data)['received'] == []
+
+
+# ---- the process ----
+
+class Process:
+    "`pymemri serve-blobs` on a folder"
+    def __init__(self, folder, env, *words):
+        args = [sys.executable, '-c', 'from pymemri.cli import main; raise SystemExit(main())', 'serve-blobs', '--port=0', f'--folder={folder}', *words]
+        self.process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True)
+        self.line = self.process.stdout.readline()
+        found = re.search(r'http://\S+/', self.line)
+        self.url = found[0] if found else ''
+    def end(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def env(clean_env, tmp_path):
+    keep_identity(KEY, tmp_path / 'home' / 'blobs' / 'identity-secring.gpg')
+    return clean_env | {'PYMEMRI_HOME': str(tmp_path / 'home')}
+
+
+@pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT])
+def test_one_line_and_a_clean_end(tmp_path, env, how):
+    (tmp_path / 'token').write_text('s3cret\n')
+    server = Process(tmp_path / 'blobs', env, f'--token-file={tmp_path / "token"}')
+    assert server.line.startswith('Blob server on http://127.0.0.1:') and KEY.public.key_id in server.line and 's3cret' not in server.line
+    with connect(server.url, token='s3cret') as conn: node = conn.permanode(attributes=dict(title='kept')).ref
+    assert server.end(how) == (0, '', '')
+    server = Process(tmp_path / 'blobs', env, f'--token-file={tmp_path / "token"}')
+    with connect(server.url, token='s3cret') as conn: assert [r.blobref for r in conn.searcher.query('title:kept')] == [node]
+    assert server.end(how)[0] == 0
+
+
+def test_needs_a_password_beyond_this_machine(tmp_path, env):
+    server = Process(tmp_path / 'blobs', env, '--address=0.0.0.0')
+    assert server.process.wait(60) == 1 and 'needs a password or a token' in server.process.stderr.read()
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_killed_during_uploads_it_has_what_it_said_and_no_half_blob(tmp_path, env, seed):
+    server, told, sent = Process(tmp_path / 'blobs', env), [], {}
+    def send():
+        while True:
+            blobs = {ref_of(d): d for d in (os.urandom(1000 + seed * 20_000) for _ in range(30))}
+            claim = set_attribute(KEY, node, 'title', f't{len(told)}')
+            sent.update(blobs | {ref_of(claim): claim})
+            try: told.extend(o['blobRef'] for o in upload(server, *blobs.items(), (ref_of(claim), claim))['received'])
+            except (OSError, http.client.HTTPException, ValueError): return
+    node = ref_of(blob := new_permanode(KEY))
+    upload(server, (node, blob))
+    threads = [threading.Thread(target=send) for _ in range(3)]
+    for t in threads: t.start()
+    while len(told) < 100: time.sleep(.01)
+    time.sleep(.05 * seed)
+    server.end(signal.SIGKILL)
+    for t in threads: t.join()
+    store = DiskBlobs(tmp_path / 'blobs')
+    for r in told: assert store.get(r) == sent[r]
+    assert list((tmp_path / 'blobs' / 'new').iterdir()) == []
+    for r in store.refs(): store.get(r) # whole, or `Damaged`
+    server = Process(tmp_path / 'blobs', env)
+    with connect(server.url) as conn: claims = {c.blobref for c in conn.searcher.get_claims_for_permanode(node)}
+    assert {r for r in told if b'set-attribute' in sent[r][:1000] and sent[r].startswith(b'{')} <= claims
+    assert server.end()[0] == 0
