@@ -80,7 +80,7 @@ def declared():
     return {{'pillow': 'PIL', 'pynacl': 'nacl'}.get(n, n.replace('-', '_')) for n in names}
 
 
-OPTIONAL = {'pillow_heif', 'IPython', 'pandas', 'skimage', 'docker', 'kubernetes', 'urllib3', 'fsspec',
+OPTIONAL = {'pillow_heif', 'IPython', 'pandas', 'skimage', 'docker', 'kubernetes', 'urllib3', 'fsspec', 'redis',
             'traitlets'}  # comes with ipywidgets; the others are used when they are there; only inside functions
 
 

@@ -236,6 +236,7 @@ def run(
                     parts[0].log.wait(parts[0].index.position, 0.2 if len(parts) == 1 else 0.005)
             except PodError as e:
                 trouble.tell(e.message)
+                for a in parts: a.checked = False
                 time.sleep(0.2)
             if (now := time.monotonic()) < due: continue
             due = now + 0.5

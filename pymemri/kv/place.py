@@ -8,8 +8,8 @@ __all__ = ['PLACES', 'Facts', 'proof_of', 'store_folder', 'new_facts', 'Place', 
 
 # %% ../../nbs/kv/place.ipynb #89edcbd6
 import hashlib, json, os, secrets, zlib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -99,7 +99,8 @@ class FilePlace:
         "Nothing to let go of"
 
 # %% ../../nbs/kv/place.ipynb #e34e29a9
-PLACES:dict[str, Callable[[str], Place]] = {} # scheme of a URL -> what opens the place
+PLACES = dict(redis='pymemri.kv.redislog:RedisPlace', rediss='pymemri.kv.redislog:RedisPlace',
+              unix='pymemri.kv.redislog:RedisPlace') # scheme of a URL -> module and class of the place
 
 def place_of(
     url:str|None=None, # None: files below `PYMEMRI_HOME`
@@ -108,8 +109,11 @@ def place_of(
     if url is None: return FilePlace(home_folder()/'kv')
     scheme = urlsplit(url).scheme
     if scheme == 'file': return FilePlace(unquote(urlsplit(url).path))
-    if scheme in PLACES: return PLACES[scheme](url)
-    raise WrongValue(f'a log url begins with file:{"".join(f", {s}:" for s in PLACES)} not {scheme[:20]}:')
+    if scheme not in PLACES:
+        known = ', '.join(f'{s}:' for s in ['file', *PLACES])
+        raise WrongValue(f'a log url begins with {known} and not with {scheme[:20]}:')
+    module, name = PLACES[scheme].split(':')
+    return getattr(import_module(module), name)(url)
 
 # %% ../../nbs/kv/place.ipynb #6a138920
 def opened_store(options:ClientOptions)->tuple[Place, Facts]:
