@@ -150,8 +150,7 @@ class SealedBlobs:
         "The label of a plain name, or None"
         parse_ref(ref)
         with self._index.lock:
-            if label := self._index.standing(ref): return label
-            if self._index.seen and not self._index.marked(ref): return None
+            if (label := self._index.standing(ref)) or self._index.seen and not self._index.marked(ref): return label
             self._index.read()
             return self._index.standing(ref)
     def put(self, data:Source, ref:Ref|None=None)->Ref:
@@ -167,8 +166,8 @@ class SealedBlobs:
     def open(self, ref:Ref)->Iterator[bytes]:
         "The plaintext in parts of a chunk; `NotFound` at once, `Damaged` before its last part"
         if label := self._find(ref): return verified(ref, _chunks(self.inner, label))
-        lost = f' (it may be hidden: labels do not open: {len(self._index.bad)})' if self._index.bad else ''
-        raise NotFound(f'no blob {ref}{lost}')
+        bad = len(self._index.bad)
+        raise NotFound(f'no blob {ref}' + (f' (it may be hidden: labels do not open: {bad})' if bad else ''))
     def get(self, ref:Ref)->bytes:
         "The whole plaintext, verified"
         return b''.join(self.open(ref))
