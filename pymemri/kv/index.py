@@ -174,8 +174,8 @@ def one(self:IndexWriter, txn:lmdb.Transaction, data:bytes):
             kind = KINDS[type(value)]
             kinds = fields.get(field)
             number = kinds.get(kind) if kinds else None
-            if number is None: number = self.schema.number(field, kind)
-            elif len(kinds) > 1: put.update({name + n: None for n in kinds.values()})
+            if number is None: number, kinds = self.schema.number(field, kind), fields[field]
+            if len(kinds) > 1: put.update({name + n: None for n in kinds.values()})
             put[name + number] = PACK[type(value)](value)
     elif event.kind == DELETE_FIELDS: self.delete_fields(txn, name, event.names)
     else:
@@ -477,11 +477,12 @@ MADV_POPULATE_READ = 22 # Linux 5.14 and later
 def warm_up(self:IndexReader)->bool: # Whether the system knows how
     "Map the whole database into this process's memory"
     import ctypes
-    try: lines = Path('/proc/self/maps').read_text().splitlines()
-    except OSError: return False
-    done, size = False, (self.path/'data.mdb').stat().st_size
+    file = self.path/'data.mdb'
+    try: lines, size = Path('/proc/self/maps').read_text().splitlines(), file.stat().st_size
+    except OSError: return False # another system, or the index is gone already
+    done = False
     for line in lines:
-        if not line.endswith(str((self.path/'data.mdb').resolve())): continue
+        if not line.endswith(str(file.resolve())): continue
         start, end = (int(x, 16) for x in line.split(' ', 1)[0].split('-'))
         madvise = ctypes.CDLL(None, use_errno=True).madvise
         madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]

@@ -48,7 +48,8 @@ class _Reader:
             self.place, self.facts = opened_store(self.options)
             stack.callback(self.place.close)
             self.name = store_folder(self.facts.account, self.facts.store)
-            self.mount = private_folder(Path(self.options.mount_directory).expanduser().absolute()/self.name)
+            folder = f'{self.name}-{self.facts.id[:16]}' # a store that is made anew has another
+            self.mount = private_folder(Path(self.options.mount_directory).expanduser().absolute()/folder)
             stack.enter_context(hold(self.mount/'readers.lock', wait=True, shared=True))
             self.logs = [self.place.log(self.name, p) for p in range(self.facts.partitions)]
             for log in self.logs: stack.callback(log.close)

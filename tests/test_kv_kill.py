@@ -1,0 +1,213 @@
+"""Writers, readers and appliers that are killed, disks that are full, files that are changed: what was acknowledged is there, nothing is seen half."""
+import json, os, random, signal, subprocess, sys, time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from pymemri.core import Damaged, PodError
+from pymemri.kv.clientoptions import ClientOptionsBuilder
+from pymemri.kv.document import IKVDocument
+from pymemri.kv.factory import create_new_reader, create_new_writer, create_store
+from pymemri.kv.log import FileLog, frame_of
+
+from kv_process import whole
+
+PROCESS = Path(__file__).with_name('kv_process.py')
+
+
+@pytest.fixture
+def options(tmp_path):
+    options = (ClientOptionsBuilder().with_account_id('a').with_account_passkey('b').with_store_name('c')
+               .with_mount_directory(str(tmp_path / 'mount')).build())
+    create_store(options, 'id')
+    return options
+
+
+def started(options, *what):
+    command = [sys.executable, str(PROCESS), what[0], json.dumps(asdict(options)), *map(str, what[1:])]
+    env = os.environ | {'PYTHONPATH': str(Path(__file__).resolve().parents[1])}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+
+
+def applier_of(reader):
+    "The process id of the applier, from the system's table of locks"
+    inode = os.stat(reader.mount / 'applier.lock').st_ino
+    for line in Path('/proc/locks').read_text().splitlines():
+        fields = line.split()
+        if 'FLOCK' in fields and 'WRITE' in fields and fields[-3].endswith(f':{inode}'): return int(fields[fields.index('WRITE') + 1])
+
+
+def number(n): return IKVDocument({'id': f'{n}', 'a': n, 'b': f'{n}', 'c': b'%d' % n * 100})
+
+
+def log_of(writer): return writer.logs[0]
+
+
+def test_a_killed_writer_loses_nothing_that_it_acknowledged(options):
+    "Killed twelve times, at any moment, while a second writer goes on"
+    clock = random.Random(7)
+    with create_new_writer(options) as steady, create_new_reader(options) as reader:
+        for round in range(12):
+            writer = started(options, 'write', f'writer {round}', 10**6)
+            writer.stdout.readline()
+            time.sleep(clock.random() * 0.1)
+            steady.upsert_fields(number(round))
+            writer.kill()
+            said = [int(line) for line in writer.stdout.read().split('\n')[:-1]]
+            writer.wait()
+            steady.upsert_fields(number(1000 + round))
+            reader.catch_up()
+            last = max(said, default=0)
+            for i in range(max(0, last - 49), last + 1):
+                found = reader.get_document(f'writer {round} {i % 50}')
+                assert found and whole(found) and found.fields['a'] >= i
+        assert [reader.get_value(f'{n}', 'a') for n in (*range(12), *range(1000, 1012))] == [*range(12), *range(1000, 1012)]
+
+
+def test_a_killed_applier_is_replaced_and_applies_nothing_twice(options):
+    with create_new_writer(options) as writer, create_new_reader(options) as reader:
+        expected = 0
+        for round in range(6):
+            writer.batch_upsert_fields(number(n) for n in range(expected, expected + 3000))
+            expected += 3000
+            for _ in range(500):
+                if pid := applier_of(reader): break
+                time.sleep(0.01)
+            time.sleep(0.02 * round)
+            os.kill(pid, signal.SIGKILL)
+            assert reader.get_document('0') is None or whole(reader.get_document('0')) # reading goes on
+        reader.catch_up()
+        assert reader.health_check().position == expected and sum(whole(d) for d in reader) == expected
+
+
+def test_killed_readers_hold_nothing(options):
+    "Neither locks nor old pages: the applier goes on, and the index does not grow without end"
+    with create_new_writer(options) as writer, create_new_reader(options) as reader:
+        writer.batch_upsert_fields(IKVDocument({'id': f'writer {i}', 'a': 0, 'b': '0', 'c': b'0' * 100}) for i in range(50))
+        for _ in range(4):
+            other = started(options, 'read', 60)
+            other.stdout.readline()
+            other.kill()
+            other.wait()
+        sizes = []
+        for round in range(8):
+            writer.batch_upsert_fields(number(n) for n in range(1000))
+            reader.catch_up()
+            sizes.append((reader.indexes[0].path / 'data.mdb').stat().st_size)
+            time.sleep(0.7) # the applier looks for the dead
+        assert sizes[-1] < sizes[0] * 6 and reader.health_check()
+
+
+def test_two_processes_read_while_one_writes(options):
+    with create_new_reader(options): pass # the index is there
+    writer = started(options, 'write', 'writer', 10**6)
+    writer.stdout.readline()
+    readers = [started(options, 'read', 4) for _ in range(2)]
+    said = [json.loads(r.stdout.read().split('\n')[1]) for r in readers]
+    writer.kill()
+    for p in (writer, *readers): p.wait()
+    for s in said: assert s['broken'] == 0 and s['looked'] > 1000 and s['newest'] > 50
+
+
+# ---- damage ----
+
+def test_a_torn_tail_is_cut_off(options):
+    with create_new_writer(options) as writer, create_new_reader(options) as reader:
+        writer.upsert_fields(number(1))
+        segment = log_of(writer)._path(1)
+        for cut in (1, 19, 20, 21, 60):
+            with segment.open('ab') as f: f.write(frame_of(2, [b'x' * 50])[:cut])
+            writer.upsert_fields(number(cut))
+            reader.catch_up()
+            assert reader.get_value(f'{cut}', 'a') == cut
+    fresh = FileLog(segment.parent)
+    assert len(fresh.read(0)[0]) == 6
+
+
+@pytest.mark.parametrize('where', ['first', 'middle', 'last'])
+def test_a_flipped_byte_is_told(options, where):
+    "In what was acknowledged: the applier stops before it, says so, and what was applied can be read; a writer does not write behind it"
+    with create_new_writer(options) as writer, create_new_reader(options) as reader:
+        for n in range(3): writer.upsert_fields(number(n))
+        reader.catch_up()
+        segment = log_of(writer)._path(1)
+        frames = segment.stat().st_size // 3
+    data = bytearray(segment.read_bytes())
+    data[dict(first=0, middle=1, last=2)[where] * frames + 30] ^= 1
+    segment.write_bytes(data)
+    log = FileLog(segment.parent)
+    with pytest.raises(Damaged, match='restore a copy'): log.read(0)
+    import shutil
+    shutil.rmtree(options.mount_directory) # a new machine, that needs all of the log
+    with pytest.raises(PodError, match='damaged'): create_new_reader(options).startup()
+
+
+def test_a_damaged_index_is_made_anew(options):
+    with create_new_writer(options) as writer, create_new_reader(options) as reader:
+        writer.batch_upsert_fields(number(n) for n in range(100))
+        reader.catch_up()
+        path, mount = reader.indexes[0].path / 'data.mdb', reader.mount
+        pid = applier_of(reader)
+    os.kill(pid, signal.SIGKILL)
+    while pid_exists(pid): time.sleep(0.01)
+    path.write_bytes(b'\xff' * path.stat().st_size)
+    try:
+        with create_new_reader(options) as reader: assert sum(whole(d) for d in reader) == 100
+    except Damaged:
+        with create_new_reader(options) as reader: assert sum(whole(d) for d in reader) == 100
+
+
+def pid_exists(pid):
+    try: state = Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0]
+    except FileNotFoundError: return False
+    return state != 'Z'
+
+
+def test_a_full_disk(options):
+    "A limit on the size of files stands for it: the writer says so, nothing that was acknowledged is lost, and it goes on when there is room"
+    code = ('import resource, signal, sys, json; sys.path.insert(0, sys.argv[1]); signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
+            'from kv_process import *; from pymemri.kv.exceptions import Full\n'
+            'w = create_new_writer(ClientOptions(**json.loads(sys.argv[2]))); w.startup(); n = 0\n'
+            'resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n'
+            'try:\n'
+            '    while n < 1000: w.upsert_fields(IKVDocument(dict(id=str(n), a=n, b=str(n), c=b"%d" % n * 100))); n += 1\n'
+            'except Full as e: print(n, e)\n'
+            'resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n'
+            'w.upsert_fields(IKVDocument(dict(id="after", a=1, b="1", c=b"1" * 100)))\n')
+    done = subprocess.run([sys.executable, '-c', code, str(PROCESS.parent), json.dumps(asdict(options))], capture_output=True, text=True, timeout=60,
+                          env=os.environ | {'PYTHONPATH': str(Path(__file__).resolve().parents[1])})
+    assert 'is full' in done.stdout, done.stderr
+    kept = int(done.stdout.split()[0])
+    with create_new_reader(options) as reader:
+        assert kept > 10 and {d.fields['id'] for d in reader} == {*(f'{n}' for n in range(kept)), 'after'} and all(map(whole, reader))
+
+
+def test_an_old_snapshot_of_another_store_is_not_used(options, tmp_path):
+    "A store of the same name, made again after its folder was removed, gets nothing of the old one"
+    import shutil
+    with create_new_writer(options) as writer, create_new_reader(options) as reader:
+        writer.upsert_fields(number(1))
+        reader.catch_up()
+        reader.snapshot()
+    shutil.rmtree(Path(os.environ['PYMEMRI_HOME']) / 'kv')
+    create_store(options, 'id')
+    with create_new_writer(options) as writer, create_new_reader(options) as reader:
+        writer.upsert_fields(number(2))
+        deadline = time.monotonic() + 30
+        while [d.fields['a'] for d in reader] != [2] and time.monotonic() < deadline: time.sleep(0.05)
+        assert [d.fields['a'] for d in reader] == [2]
+
+
+def test_a_forked_child_is_told(options):
+    with create_new_writer(options) as writer, create_new_reader(options) as reader:
+        writer.upsert_fields(number(1))
+        reader.catch_up()
+        assert reader.get_value('1', 'a') == 1
+        pid = os.fork()
+        if pid == 0:
+            try: reader.get_value('1', 'a')
+            except RuntimeError as e: os._exit(0 if 'fork' in str(e) else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert reader.get_value('1', 'a') == 1
