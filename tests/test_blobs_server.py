@@ -16,9 +16,9 @@ from pymemri.blobs.exceptions import AuthenticationError
 from pymemri.blobs.files import put_file
 from pymemri.blobs.ref import ref_of
 from pymemri.blobs.remote import RemoteBlobs
-from pymemri.blobs.schema import delete, new_permanode, schema_text, set_attribute, share
+from pymemri.blobs.schema import delete, new_permanode, planned_permanode, schema_text, set_attribute, share
 from pymemri.blobs.server import serve
-from pymemri.blobs.signing import keep_identity, new_signing_key, read_public_key, sign_text
+from pymemri.blobs.signing import keep_identity, new_signing_key, read_public_key, read_signed, sign_text
 from pymemri.blobs.store import DiskBlobs, MemoryBlobs, check_blobs
 from pymemri.core import NotFound
 
@@ -227,6 +227,28 @@ def test_signs_and_verifies(server):
     assert verify(signed.replace(b'"x"', b'"y"')) == dict(signatureValid=False, errorMessage='signature verification failed')
     other = new_signing_key(1024)
     assert verify(sign_text(text.replace(KEY.public.ref, other.public.ref), other))['errorMessage'] == 'key blob not found'
+
+
+def test_what_the_server_signs_has_the_date_that_it_claims(server):
+    "So a planned permanode is found again, by our own key as by the server's"
+    at = '2019-05-06T07:08:09Z'
+    with connect(server.url) as one, connect(server.url) as two:
+        refs = {c.permanode(name='the thing', at=at).ref for c in (one, two)} | {ref_of(planned_permanode(KEY, 'the thing', at))}
+        assert len(refs) == 1
+        start = int(time.time())
+        fresh = read_signed(one.blobs.get(one.permanode().ref).data, server.store.get)
+        assert start <= fresh.created <= time.time()
+
+
+def test_many_blobs_come_in_one_answer(server):
+    blobs = [Blob(os.urandom(100)) for _ in range(50)]
+    with connect(server.url) as conn:
+        conn.blobs.put_multi(*blobs)
+        asked = []
+        conn.http_session.hooks['response'].append(lambda r, *a, **kw: asked.append(r.url))
+        got = conn.blobs.get_multi(*[b.blobref for b in blobs], ref_of(b'nowhere'))
+        assert [got[b.blobref].data for b in blobs] == [b.data for b in blobs] and got[ref_of(b'nowhere')] is None
+        assert len(asked) == 1
 
 
 def test_shares_end_when_the_owner_says_so(server):

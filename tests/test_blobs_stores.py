@@ -1,6 +1,7 @@
 """Stores that are elsewhere keep the promises of `Blobs`: a server, a cache before it, and what fsspec reaches.
 
-The S3 test needs s3fs and moto's server (`pip install s3fs 'moto[server]'`); without them it is skipped."""
+The S3 tests need s3fs and a server, moto's (`pip install s3fs 'moto[server]'`); without them they are skipped. The pinned
+environment cannot have them, since botocore wants an older python-dateutil: give them one of their own."""
 import itertools, os, signal, subprocess, sys, tempfile
 from pathlib import Path
 

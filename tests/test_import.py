@@ -10,7 +10,7 @@ modules = ['.'.join(p.relative_to(root).with_suffix('').parts) for p in sorted(r
 HEAVY = ['numpy', 'matplotlib', 'ipywidgets', 'PIL', 'tqdm', 'IPython', 'nbdev', 'requests', 'urllib3', 'sphinx',
          'pandas', 'skimage', 'pytest']
 LIBRARIES = ['fastcore.basics', 'fastcore.meta', 'msgspec', 'sqlcipher3.dbapi2',
-             'cryptography.hazmat.primitives.ciphers.aead', 'nacl.secret', 'prometheus_client', 'uvicorn']
+             'cryptography.hazmat.primitives.ciphers.aead', 'nacl.secret', 'prometheus_client', 'uvicorn', 'lmdb']
 
 WATCH = '''
 import builtins, collections, dataclasses, datetime, enum, functools, io, json, os, pathlib, sys, threading, time

@@ -6,12 +6,12 @@
 __all__ = ['Sealed', 'put_sealed', 'open_sealed', 'SealedBlobs']
 
 # %% ../../nbs/blobs/sealed.ipynb #13762a72
-import threading
+import hmac, threading
 from typing import Iterator, NamedTuple
 from fastcore.basics import patch
 from ..core import Damaged, NotFound, WrongKey
 from ..crypto import HEADER, TAG, Source, key_bytes, open_chunks, random_key, seal, seal_chunks, unseal
-from .ref import Ref, hasher, parse_ref, verified
+from .ref import Ref, hasher, parse_ref, ref_of, verified
 from .store import Blobs, claimed
 
 # %% ../../nbs/blobs/sealed.ipynb #f535623a
@@ -86,6 +86,12 @@ def _unseal_label(key:bytes, sealed:bytes)->_Label|None:
     return _Label(plain, ref, secret, int(size))
 
 # %% ../../nbs/blobs/sealed.ipynb #6014456e
+def _mark_of(key:bytes, plain:Ref)->tuple[Ref,bytes]:
+    "Name and bytes of the mark that a blob is here"
+    data = b'pymM' + hmac.digest(key, b'pymemri mark ' + plain.encode(), 'sha256')
+    return ref_of(data), data
+
+# %% ../../nbs/blobs/sealed.ipynb #25e7961f
 class _Index:
     "What the labels of an inner store say, as far as they have been read"
     def __init__(self, inner:Blobs, key:bytes):
@@ -119,11 +125,17 @@ class _Index:
         "A label of `plain` that was read, and stands, and leads to a ciphertext"
         for ref,label in [*self.labels.get(plain, {}).items()]:
             if None not in (self.inner.size(ref), self.inner.size(label.ref)): return label
+    def marked(self, plain:Ref)->bool:
+        "Whether `plain` may be here"
+        return self.inner.size(_mark_of(self._key, plain)[0]) is not None
+    def mark(self, plain:Ref):
+        "Have it known that `plain` is here"
+        ref,data = _mark_of(self._key, plain)
+        if self.inner.size(ref) is None: self.inner.put(data, ref)
 
 # %% ../../nbs/blobs/sealed.ipynb #413b2bed
 class SealedBlobs:
-    """A store whose blobs are kept encrypted in another store, under one master key. Its first use reads all labels;
-    asking for what is not here lists the inner store"""
+    "A store whose blobs are kept encrypted in another store, under one master key. Its first use reads all labels"
     def __init__(
         self,
         inner:Blobs,            # Holds ciphertexts and labels, and serves this key alone
@@ -138,7 +150,7 @@ class SealedBlobs:
         "The label of a plain name, or None"
         parse_ref(ref)
         with self._index.lock:
-            if label := self._index.standing(ref): return label
+            if (label := self._index.standing(ref)) or self._index.seen and not self._index.marked(ref): return label
             self._index.read()
             return self._index.standing(ref)
     def put(self, data:Source, ref:Ref|None=None)->Ref:
@@ -149,12 +161,13 @@ class SealedBlobs:
         with self._index.lock:
             if self._index.standing(plain): self.inner.remove(at) # it was here already
             else: self._index.take(self.inner.put(_seal_label(self._key, _Label(plain, at, key, size))))
+            self._index.mark(plain)
         return plain
     def open(self, ref:Ref)->Iterator[bytes]:
         "The plaintext in parts of a chunk; `NotFound` at once, `Damaged` before its last part"
         if label := self._find(ref): return verified(ref, _chunks(self.inner, label))
-        lost = f' (it may be hidden: labels do not open: {len(self._index.bad)})' if self._index.bad else ''
-        raise NotFound(f'no blob {ref}{lost}')
+        bad = len(self._index.bad)
+        raise NotFound(f'no blob {ref}' + (f' (it may be hidden: labels do not open: {bad})' if bad else ''))
     def get(self, ref:Ref)->bytes:
         "The whole plaintext, verified"
         return b''.join(self.open(ref))
@@ -182,11 +195,15 @@ def _chunks(inner:Blobs, label:_Label)->Iterator[bytes]:
     except WrongKey: raise Damaged(f'blob {label.plain} is damaged: the header of its ciphertext was changed') from None
 
 def _remove(index:_Index, plain:Ref):
-    "Remove every label of `plain`, then what they lead to"
+    "Remove every label of `plain`, then what they lead to, then its mark"
     parse_ref(plain)
     with index.lock:
         index.read()
-        for ref,label in index.labels.pop(plain, {}).items():
+        if not (gone := index.labels.pop(plain, {})) and not index.marked(plain): return
+        for ref,label in gone.items():
             index.inner.remove(ref)
             index.inner.remove(label.ref)
             index.seen -= {ref, label.ref}
+        index.inner.remove(_mark_of(index._key, plain)[0])
+        index.read()
+        if index.labels.get(plain): index.mark(plain)

@@ -559,7 +559,12 @@ def sign(self:App, text:str)->Answer:
     except Invalid: return no('json "camliSigner" key is malformed or unsupported')
     if ref != self.public.ref: return no(f'failed to find public key {ref}: file does not exist')
     if self.key is None: return no('this server has no secret key; sign with your own')
-    return Answer(sign_text(text, self.key))
+    return Answer(sign_text(text, self.key, _dated(says)))
+
+def _dated(says:dict)->int|None:
+    "The seconds of what a schema blob says of its date; None if it says nothing"
+    try: return nanos(says['claimDate']) // 10**9
+    except (KeyError, Invalid): return None
 
 @patch
 def verify(self:App, text:str)->Answer:
