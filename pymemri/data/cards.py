@@ -96,6 +96,7 @@ NAMELESS = ('encoding', 'mode', 'camera', 'exifData', 'sha256', 'nonce', 'gender
 SYSTEM = ('id', 'externalId', 'dateCreated', 'dateModified', 'dateServerModified', 'deleted', 'version', 'importJson',
           'pluginClass') # Properties that say more about the Pod than about the thing
 
+# %% ../../nbs/data/cards.ipynb #ab8b7468
 def title_in(
     here:dict[str, Any],         # Properties and values
     others:Iterable[str],        # Properties that serve if none that names things is filled
@@ -130,6 +131,7 @@ def json_title(
     return title_in(item, others, lambda n: n in hidden or bool(SECRET.search(n)), length) or \
         f'{item["type"]} {short_id(item.get("id"))}'.strip()
 
+# %% ../../nbs/data/cards.ipynb #b1c1efed
 def short_id(id:Any)->str:
     "An id, or the end of a long one"
     return '' if id is None else cut(id if len(str(id)) <= 12 else f'…{str(id)[-8:]}', 12)

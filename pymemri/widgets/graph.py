@@ -94,7 +94,8 @@ def add_node(self:Graph, key:str, json:dict)->None:
     if len(self.nodes) >= MOST: raise Invalid(f'{MOST:,} nodes are drawn; hide some before more are added')
     kind = str(json['type'])
     self.colours.setdefault(kind, COLOURS[min(len(self.colours), len(COLOURS) - 1)])
-    self.nodes[key] = dict(key=key, type=kind, name=json_title(json, ALL_HIDDEN, 28), first=any(key == key_of(i) for i in self.begin))
+    self.nodes[key] = dict(key=key, type=kind, name=json_title(json, ALL_HIDDEN, 28),
+                           first=any(key == key_of(i) for i in self.begin))
 
 @patch
 def grow(self:Graph, key:str, step:int=STEP)->int: # How many edges remain
