@@ -161,7 +161,7 @@ class MemoryBlobs:
 def _below(ref:Ref)->str:
     "Where below the store's folder a blob belongs"
     algorithm,digits = parse_ref(ref)
-    return f'{algorithm}/{digits[:2]}/{digits[2:4]}/{ref}'
+    return f'{algorithm}/{digits[:2]}/{ref}'
 
 def _place(ref:Ref)->Path: return Path(_below(ref)) # takes five times as long
 
@@ -255,9 +255,23 @@ def _walk(root:Path, after:Ref)->Iterator[Ref]:
         if after > f'{algorithm}.': continue # '.' comes after '-', so all refs of this digest lie before
         digits,two = after.removeprefix(f'{algorithm}-') if after.startswith(f'{algorithm}-') else '','[0-9a-f]{2}'
         for a in _names(root/algorithm, two, digits):
-            for b in _names(root/algorithm/a, two, digits[2:] if digits[:2] == a else ''):
-                form = f'{algorithm}-{a}{b}[0-9a-f]{{{DIGITS[algorithm] - 4}}}'
-                yield from (name for name in _names(root/algorithm/a/b, form) if name > after)
+            form = f'{algorithm}-{a}[0-9a-f]{{{DIGITS[algorithm] - 2}}}'
+            yield from (name for name in _names(root/algorithm/a, form) if name > after)
+
+# %% ../../nbs/blobs/store.ipynb #83b2ca1a
+def _lift(root:Path):
+    "Move blobs that lie a folder too deep to their places"
+    if (root/'flat').is_dir(): return
+    two = '[0-9a-f]{2}'
+    for above in [root/algorithm/a for algorithm in DIGITS for a in _names(root/algorithm, two)]:
+        for b in _names(above, two):
+            for name in _names(above/b, f'{above.parent.name}-{above.name}{b}[0-9a-f]+'):
+                try: os.replace(above/b/name, above/name)
+                except FileNotFoundError: pass # another was quicker
+            try: os.rmdir(above/b)
+            except OSError: pass # so it was here, or something of a stranger is in it
+        _sync(above)
+    _folder(root, 'flat')
 
 # %% ../../nbs/blobs/store.ipynb #28459db5
 class DiskBlobs:
@@ -270,6 +284,7 @@ class DiskBlobs:
         hasher(algorithm)
         self.path, self.algorithm, self._synced = private_folder(Path(path)), algorithm, set()
         _sweep(_folder(self.path, 'new'))
+        _lift(self.path)
     def __repr__(self): return f'DiskBlobs({self.path.name!r})'
     def put(self, data:Source, ref:Ref|None=None)->Ref:
         "Keep `data`, on the disk when this returns. `Invalid` if `ref` names others; status 507 if the disk is full"
