@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['HIDDEN', 'UNPRINTABLE', 'OWN_KEYS', 'SECRET', 'ADDRESS', 'NAMING', 'NAMELESS', 'SYSTEM', 'STYLE', 'LINES', 'STATES',
-           'SMALLER', 'cut', 'safe', 'is_secret', 'link', 'value_html', 'moment', 'amount', 'title_of', 'short_id',
-           'one_line', 'framed', 'picture_of', 'img', 'fitting', 'alt_of', 'picture_html', 'is_item', 'shown_names',
-           'changed_names', 'few', 'unsaved', 'label_html', 'head_html', 'facts_html', 'found_html', 'Room',
-           'target_html', 'edges_html', 'folded', 'item_card', 'log_html', 'run_html', 'edge_card', 'counts_html',
-           'kind_of', 'cell_html', 'columns_of', 'row_html', 'table_of', 'list_card', 'thumbnails', 'in_page',
-           'figure_html', 'gallery_card', 'schema_table', 'schema_card', 'facts_card']
+           'SMALLER', 'cut', 'safe', 'is_secret', 'link', 'value_html', 'moment', 'amount', 'title_in', 'title_of',
+           'json_title', 'short_id', 'one_line', 'framed', 'picture_of', 'img', 'fitting', 'alt_of', 'picture_html',
+           'is_item', 'shown_names', 'changed_names', 'few', 'unsaved', 'label_html', 'head_html', 'facts_html',
+           'found_html', 'Room', 'target_html', 'edges_html', 'folded', 'item_card', 'log_html', 'run_html',
+           'edge_card', 'counts_html', 'kind_of', 'cell_html', 'columns_of', 'row_html', 'table_of', 'list_card',
+           'thumbnails', 'in_page', 'figure_html', 'gallery_card', 'schema_table', 'schema_card', 'facts_card']
 
 # %% ../../nbs/data/cards.ipynb #d665b298
 import base64, re
@@ -17,7 +17,7 @@ from collections import Counter
 from datetime import datetime, timezone
 from html import escape
 from itertools import accumulate
-from typing import Any, Iterable
+from typing import Any, Callable, Container, Iterable
 from urllib.parse import urlsplit
 from ..options import options
 
@@ -96,20 +96,42 @@ NAMELESS = ('encoding', 'mode', 'camera', 'exifData', 'sha256', 'nonce', 'gender
 SYSTEM = ('id', 'externalId', 'dateCreated', 'dateModified', 'dateServerModified', 'deleted', 'version', 'importJson',
           'pluginClass') # Properties that say more about the Pod than about the thing
 
+# %% ../../nbs/data/cards.ipynb #ab8b7468
+def title_in(
+    here:dict[str, Any],         # Properties and values
+    others:Iterable[str],        # Properties that serve if none that names things is filled
+    secret:Callable[[str], bool], # Whether the value of one is never shown
+    length:int,
+    *more:Any,                   # What else may name it, before `others`
+)->str: # Empty if nothing does, and with the option `redact`
+    "What to call an item with these values, on one line: not HTML yet"
+    if options.redact: return ''
+    full = ' '.join(s for n in ('firstName', 'lastName') if isinstance(s := here.get(n), str) and s)
+    names = [here.get('displayName'), full, *(here.get(n) for n in NAMING if not secret(n)), *more]
+    other = (here.get(n) for n in others if n not in (*SYSTEM, *NAMELESS) and not secret(n))
+    found = (' '.join(s[:4 * length].split()) for s in (*names, *other) if isinstance(s, str))
+    return cut(next(filter(None, found), ''), length)
+
 def title_of(
     item:Any,
     length:int=80,
 )->str: # Empty if nothing names it, and with the option `redact`
-    "What to call an item, on one line: not HTML yet"
-    if options.redact: return ''
+    "What to call an item"
     here = item.__dict__
-    full = ' '.join(s for n in ('firstName', 'lastName') if isinstance(s := here.get(n), str) and s)
-    names = [here.get('displayName'), full, *(here.get(n) for n in NAMING if not is_secret(item, n))]
-    names += [e.target.__dict__.get('filename') for e in (here.get('file') or ())[:1] if 'file' in item.edges]
-    other = (here.get(n) for n in item.properties if n not in (*SYSTEM, *NAMELESS) and not is_secret(item, n))
-    found = next((t for s in (*names, *other) if isinstance(s, str) and (t := ' '.join(s[:4 * length].split()))), '')
-    return cut(found, length)
+    file = [e.target.__dict__.get('filename') for e in (here.get('file') or ())[:1] if 'file' in item.edges]
+    return title_in(here, item.properties, lambda n: is_secret(item, n), length, *file)
 
+def json_title(
+    item:dict, # JSON of an item
+    hidden:Container[str], # Properties that are never shown
+    length:int=120,
+)->str:
+    "What to call an item that is JSON; its type and id if nothing names it"
+    others = [n for n in item if n != 'type' and n[:1].isalpha()]
+    return title_in(item, others, lambda n: n in hidden or bool(SECRET.search(n)), length) or \
+        f'{item["type"]} {short_id(item.get("id"))}'.strip()
+
+# %% ../../nbs/data/cards.ipynb #b1c1efed
 def short_id(id:Any)->str:
     "An id, or the end of a long one"
     return '' if id is None else cut(id if len(str(id)) <= 12 else f'…{str(id)[-8:]}', 12)

@@ -15,8 +15,8 @@ client.bulk_action(create_items=[ada, charles, *acc, *mails, photo],
 """
 
 
-def graph(notebook, n=20, what='ada'):
-    nb = notebook(POD.replace('N)', f'{n})'), f'g = client.graph({what}); g')
+def graph(notebook, n=20, what='ada', kernel='python3'):
+    nb = notebook(POD.replace('N)', f'{n})'), f'g = client.graph({what}); g', kernel=kernel)
     out = nb.out(1)
     out.locator('.pm-graph-node').first.wait_for()
     still(nb)
@@ -29,8 +29,8 @@ def still(nb):
         const same = at === window.pmAt; window.pmAt = at; return same }""", polling=250)
 
 
-def test_it_grows_on_a_click_and_with_keys(notebook):
-    nb, out = graph(notebook)
+def test_it_grows_on_a_click_and_with_keys(notebook, kernel):
+    nb, out = graph(notebook, kernel=kernel)
     assert len(json.dumps(nb.outputs()[1])) < 8000
     out.get_by_text('3 nodes', exact=True).wait_for()
     out.get_by_role('button', name='ada@example.org, Account').click()

@@ -21,9 +21,8 @@ for i in range(N):
 TILE = '[role=option]'
 
 
-
-def gallery(notebook, n=5000, more=''):
-    nb = notebook(MANY.replace('N)', f'{n})') + more, 'g = Gallery(photos); g')
+def gallery(notebook, n=5000, more='', kernel='python3'):
+    nb = notebook(MANY.replace('N)', f'{n})') + more, 'g = Gallery(photos); g', kernel=kernel)
     nb.out(1).locator(f'{TILE} img').first.wait_for()
     return nb, nb.out(1)
 
@@ -46,8 +45,8 @@ def test_thousands_of_photos(notebook):
     assert len(nb.save(widgets=True)) < 50_000  # nearly all of it the script and style of the view
 
 
-def test_picking(notebook):
-    nb, out = gallery(notebook, 200)
+def test_picking(notebook, kernel):
+    nb, out = gallery(notebook, 200, kernel=kernel)
     def picked(): return nb.value('[p.caption for p in g.selected]')
     option = lambda i: out.locator(f'{TILE}[aria-posinset="{i + 1}"]')
     option(1).click()

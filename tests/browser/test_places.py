@@ -26,16 +26,16 @@ client.reset_local_db()
 """
 
 
-def places(notebook):
-    nb = notebook(POD, 'g = client.map(); g')
+def places(notebook, kernel='python3'):
+    nb = notebook(POD, 'g = client.map(); g', kernel=kernel)
     out = nb.out(1)
     out.get_by_text('18 photos; 1 more know no place').wait_for()
     out.locator('.pm-places-dot').first.wait_for()
     return nb, out
 
 
-def test_dots_split_and_show_their_photos(notebook):
-    nb, out = places(notebook)
+def test_dots_split_and_show_their_photos(notebook, kernel):
+    nb, out = places(notebook, kernel=kernel)
     assert len(json.dumps(nb.outputs()[1])) < 40_000
     dots = out.locator('.pm-places-dot')
     assert dots.count() < 7

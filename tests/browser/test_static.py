@@ -165,11 +165,13 @@ def test_a_page_made_by_nbconvert(notebook, lab, tmp_path):
 
 
 def test_notebook_7(awake, tmp_path):
-    "Items, photographs and a live view in Notebook 7, where a page is one notebook"
-    cells = [POD, 'book', 'photos', 'from pymemri.plugin.authenticators.ask import LoginForm\nLoginForm()']
+    "Items, photographs and the live views in Notebook 7, where a page is one notebook"
+    live = dict(browse='client.browse()', gallery='client.gallery(photos)', graph='client.graph(ada)', types='client.schema.browse()',
+                timeline="client.timeline({'type': 'Book'})")
+    cells = [POD, 'book', 'photos', 'from pymemri.plugin.authenticators.ask import LoginForm\nLoginForm()', *live.values()]
     with Server(tmp_path, 'notebook') as server:
         write(server.notebooks/'n.ipynb', cells)
-        page, foreign, errors = awake.new_page(viewport=dict(width=1200, height=1400)), [], []
+        page, foreign, errors = awake.new_page(viewport=dict(width=1200, height=5000)), [], []
         try:
             watch(page, server.base, errors, foreign)
             page.goto(f'{server.base}/notebooks/n.ipynb?token={server.token}')
@@ -178,8 +180,13 @@ def test_notebook_7(awake, tmp_path):
             page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
             out = page.locator('.jp-OutputArea-output')
             out.get_by_text('Notes on the Analytical Engine').first.wait_for(timeout=60_000)
-            assert out.locator('img:visible').count() == 6
+            assert page.locator('.jp-Cell').nth(2).locator('img:visible').count() == 6
             out.get_by_text('Nothing to do yet.').wait_for()
+            views = page.locator('.pm-live')
+            views.nth(len(live)).wait_for() # the form, and these
+            for seen in ('.pm-graph-node', '[role=option] img', '.pm-timeline-bars', '[role=searchbox], input[type=search]'):
+                views.locator(seen).first.wait_for()
+            assert views.count() == 1 + len(live)
             page.screenshot(path=SHOTS/'notebook-7.png')
             assert foreign == [] and [e for e in errors if '/static/notebook/' not in e] == [], errors # not Notebook's own
         finally: page.close()

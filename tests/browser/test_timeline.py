@@ -15,8 +15,8 @@ client.bulk_action(create_items=items)
 """
 
 
-def timeline(notebook, query="{'type': ['Photo', 'EmailMessage']}"):
-    nb = notebook(POD, f'g = client.timeline({query}); g')
+def timeline(notebook, query="{'type': ['Photo', 'EmailMessage']}", kernel='python3'):
+    nb = notebook(POD, f'g = client.timeline({query}); g', kernel=kernel)
     out = nb.out(1)
     out.get_by_text('350 items').wait_for()
     drawn(nb)
@@ -28,8 +28,8 @@ def drawn(nb):
         const same = at && at === window.pmAt; window.pmAt = at; return same }""", polling=200)
 
 
-def test_rows_and_picking(notebook):
-    nb, out = timeline(notebook)
+def test_rows_and_picking(notebook, kernel):
+    nb, out = timeline(notebook, kernel=kernel)
     assert len(json.dumps(nb.outputs()[1])) < 40_000
     out.get_by_text('1 × Photo without dateTaken.').wait_for()
     out.get_by_text('dateSent · 150').wait_for()

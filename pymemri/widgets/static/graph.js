@@ -94,6 +94,7 @@ export default view(async ({el, ask, on, say, signal}) => {
       h('li', {}, h('span', {class: 'pm-graph-swatch', style: {background: c}}), t)));
     sheet.classList.toggle('pm-graph-busy', arrows.length > NAMED);
     mark();
+    tell();
     if (held) nodes.find(n => n.key === active)?.node.focus({preventScroll: true});
   }
   function mark() {
@@ -105,7 +106,6 @@ export default view(async ({el, ask, on, say, signal}) => {
       const near = [a.source.key, a.target.key].some(k => picked.includes(k));
       a.line.parentNode.classList.toggle('pm-graph-near', near);
     }
-    count.textContent = `${nodes.length} node${nodes.length === 1 ? '' : 's'}${picked.length ? `, ${picked.length} selected` : ''}`;
     hider.disabled = !picked.length;
     if (arrows.length > NAMED && nodes.every(n => n.x !== undefined)) render();
   }
@@ -141,11 +141,15 @@ export default view(async ({el, ask, on, say, signal}) => {
   }
 
   // ---- what one can do
-  function choose(keys) {
+  function tell() { // once Python knows: "selected" is what the next cell has
+    count.textContent = `${nodes.length} node${nodes.length === 1 ? '' : 's'}${picked.length ? `, ${picked.length} selected` : ''}`;
+  }
+  async function choose(keys) {
     picked = keys;
     mark();
+    if (!await ask('pick', {keys: picked, by: me}, {seq: 'pick'})) return;
+    tell();
     say(picked.length === 1 ? `${nodes.find(n => n.key === picked[0])?.name} selected` : `${picked.length} selected`);
-    ask('pick', {keys: picked, by: me}, {seq: 'pick'});
   }
   const toggle = key => choose(picked.includes(key) ? picked.filter(k => k !== key) : [...picked, key]);
   async function expand(n) {
@@ -248,7 +252,7 @@ export default view(async ({el, ask, on, say, signal}) => {
   sized.observe(sheet);
   on('dispose', () => { sized.disconnect(); cancelAnimationFrame(frame); });
   on('drawn', take);
-  on('picked', ({keys, by}) => { if (by !== me) { picked = keys; mark(); } });
+  on('picked', ({keys, by}) => { if (by !== me) { picked = keys; mark(); tell(); } });
   const answer = await ask('start');
   if (!answer) return;
   picked = answer.result.picked;

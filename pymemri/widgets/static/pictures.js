@@ -59,19 +59,22 @@ export default view(async ({el, ask, on, say, signal}) => {
 
   // ---- what is picked
   function range(a, b) { return Array.from({length: b - a}, (_, i) => a + i); }
+  function tell() { // once Python knows: "selected" is what the next cell has
+    count.textContent = picked.size ? `${picked.size.toLocaleString('en')} of ${plural(total)} selected` : plural(total);
+  }
   function mark() {
     for (const [i, tile] of tiles) tile.setAttribute('aria-selected', picked.has(i));
-    count.textContent = picked.size ? `${picked.size.toLocaleString('en')} of ${plural(total)} selected` : plural(total);
     none.disabled = !picked.size;
     all.disabled = picked.size === total;
     open?.mark();
   }
-  function choose(places) {
+  async function choose(places) {
     picked.clear();
     for (const i of places) picked.add(i);
     mark();
+    if (!await ask('pick', {runs: runsOf(picked), by: me}, {seq: 'pick'})) return;
+    tell();
     say(`${picked.size} selected`);
-    ask('pick', {runs: runsOf(picked), by: me}, {seq: 'pick'});
   }
   const toggle = i => choose(picked.has(i) ? [...picked].filter(j => j !== i) : [...picked, i]);
   const span = i => choose(range(Math.min(anchor, i), Math.max(anchor, i) + 1));
@@ -80,6 +83,7 @@ export default view(async ({el, ask, on, say, signal}) => {
     picked.clear();
     for (const [a, b] of runs) for (let i = a; i < b; i++) picked.add(i);
     mark();
+    tell();
   });
 
   // ---- tiles
@@ -243,4 +247,5 @@ export default view(async ({el, ask, on, say, signal}) => {
   grid.style.height = total ? `${Math.min(520, Math.ceil(total / columns) * height + 10)}px` : 'auto';
   measure();
   mark();
+  tell();
 }, {label: 'photo gallery'});

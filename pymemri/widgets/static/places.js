@@ -115,17 +115,22 @@ export default view(async ({el, ask, on, say, signal}) => {
   }
 
   // ---- what is picked
-  function mark() {
+  function tell() { // once Python knows: "selected" is what the next cell has
     count.textContent = picked.size ? `${picked.size.toLocaleString('en')} of ${photosText(total)} selected`
       : `${photosText(total)}${without ? `; ${without.toLocaleString('en')} more know no place` : ''}`;
+  }
+  function mark() {
     clear.disabled = !picked.size;
     for (const c of clusters) c.node.setAttribute('aria-pressed', c.places.some(i => picked.has(i)));
   }
   async function choose(places) {
     picked = new Set(places);
     mark();
-    say(`${picked.size} selected`);
-    ask('pick', {runs: runsOf(places), by: me}, {seq: 'pick'});
+    ask('pick', {runs: runsOf(places), by: me}, {seq: 'pick'}).then(known => {
+      if (!known) return;
+      tell();
+      say(`${picked.size} selected`);
+    });
     for (const u of urls) URL.revokeObjectURL(u);
     urls = [];
     strip.hidden = !places.length;
@@ -147,6 +152,7 @@ export default view(async ({el, ask, on, say, signal}) => {
     if (by === me) return;
     picked = new Set(runs.flatMap(([a, b]) => Array.from({length: b - a}, (_, i) => a + i)));
     mark();
+    tell();
   });
 
   // ---- mouse and keys
@@ -196,4 +202,5 @@ export default view(async ({el, ask, on, say, signal}) => {
   on('dispose', () => { sized.disconnect(); for (const u of urls) URL.revokeObjectURL(u); });
   if (picked.size) choose([...picked]);
   mark();
+  tell();
 }, {label: 'map of photographs'});
