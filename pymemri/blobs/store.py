@@ -309,13 +309,18 @@ class DiskBlobs:
         "Bytes of the blob, or None"
         try: return os.stat(f'{self._root}/{_below(ref)}').st_size
         except FileNotFoundError: return None
-    def remove(self, ref:Ref)->None:
-        "Forget the blob; harmless if it is not here. Who has it open reads on"
-        (path := self.path/_place(ref)).unlink(missing_ok=True)
-        if path.parent.is_dir(): _sync(path.parent)
-    def refs(self, after:Ref='')->Iterator[Ref]:
-        "All names after `after`, sorted; what is put or removed meanwhile may or may not be seen"
-        return _walk(self.path, after)
+
+# %% ../../nbs/blobs/store.ipynb #a5346d2c
+@patch
+def remove(self:DiskBlobs, ref:Ref)->None:
+    "Forget the blob; harmless if it is not here. Who has it open reads on"
+    (path := self.path/_place(ref)).unlink(missing_ok=True)
+    if path.parent.is_dir(): _sync(path.parent)
+
+@patch
+def refs(self:DiskBlobs, after:Ref='')->Iterator[Ref]:
+    "All names after `after`, sorted; what is put or removed meanwhile may or may not be seen"
+    return _walk(self.path, after)
 
 # %% ../../nbs/blobs/store.ipynb #f3c2ff52
 def _flush(folder:Path)->bool:
