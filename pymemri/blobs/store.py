@@ -274,6 +274,12 @@ def _lift(root:Path):
     _folder(root, 'flat')
 
 # %% ../../nbs/blobs/store.ipynb #28459db5
+def _file(root:str, ref:Ref)->io.FileIO:
+    "The file of a blob, open"
+    try: return io.FileIO(f'{root}/{_below(ref)}')
+    except FileNotFoundError: raise NotFound(f'no blob {ref}') from None
+
+# %% ../../nbs/blobs/store.ipynb #a5346d2c
 class DiskBlobs:
     "Blobs as files in a folder, for any number of threads and processes at once"
     def __init__(
@@ -294,33 +300,25 @@ class DiskBlobs:
         return _keep(self.path, parts, lambda: f'{algorithm}-{h.hexdigest()}', self._synced)
     def open(self, ref:Ref)->Iterator[bytes]:
         "The blob in parts of a chunk; `NotFound` at once, `Damaged` before its last part"
-        f = self._file(ref)
+        f = _file(self._root, ref)
         def parts():
             with f: yield from pieces(f)
         return verified(ref, parts())
-    def _file(self, ref:Ref)->io.FileIO:
-        "The file of a blob, open"
-        try: return io.FileIO(f'{self._root}/{_below(ref)}')
-        except FileNotFoundError: raise NotFound(f'no blob {ref}') from None
     def get(self, ref:Ref)->bytes:
         "The whole blob, verified"
-        with self._file(ref) as f: return verify(ref, f.readall())
+        with _file(self._root, ref) as f: return verify(ref, f.readall())
     def size(self, ref:Ref)->int|None:
         "Bytes of the blob, or None"
         try: return os.stat(f'{self._root}/{_below(ref)}').st_size
         except FileNotFoundError: return None
 
-# %% ../../nbs/blobs/store.ipynb #a5346d2c
-@patch
-def remove(self:DiskBlobs, ref:Ref)->None:
-    "Forget the blob; harmless if it is not here. Who has it open reads on"
-    (path := self.path/_place(ref)).unlink(missing_ok=True)
-    if path.parent.is_dir(): _sync(path.parent)
-
-@patch
-def refs(self:DiskBlobs, after:Ref='')->Iterator[Ref]:
-    "All names after `after`, sorted; what is put or removed meanwhile may or may not be seen"
-    return _walk(self.path, after)
+    def remove(self, ref:Ref)->None:
+        "Forget the blob; harmless if it is not here. Who has it open reads on"
+        (path := self.path/_place(ref)).unlink(missing_ok=True)
+        if path.parent.is_dir(): _sync(path.parent)
+    def refs(self, after:Ref='')->Iterator[Ref]:
+        "All names after `after`, sorted; what is put or removed meanwhile may or may not be seen"
+        return _walk(self.path, after)
 
 # %% ../../nbs/blobs/store.ipynb #f3c2ff52
 def _flush(folder:Path)->bool:
