@@ -63,7 +63,7 @@ class FileSystemBlobs:
     def _place(self, ref:Ref)->str:
         "Where a blob is"
         algorithm,digits = parse_ref(ref)
-        return f'{self.root}/{algorithm}/{digits[:2]}/{digits[2:4]}/{ref}'
+        return f'{self.root}/{algorithm}/{digits[:2]}/{ref}'
 
 # %% ../../nbs/blobs/filesystem.ipynb #a5d4424a
 SPOOL = 8 << 20 # bytes that are held in memory
@@ -136,16 +136,16 @@ def refs(self:FileSystemBlobs, after:Ref='')->Iterator[Ref]:
     for algorithm,n in sorted(DIGITS.items()):
         if after > f'{algorithm}.': continue # '.' comes after '-', so all refs of this digest lie before
         least = after.removeprefix(f'{algorithm}-')[:2] if after.startswith(f'{algorithm}-') else ''
-        for two in self._names(f'{self.root}/{algorithm}', False):
+        for two in self._names(f'{self.root}/{algorithm}'):
             if not re.fullmatch('[0-9a-f]{2}', two) or two < least: continue
             form = f'{algorithm}-{two}[0-9a-f]{{{n - 2}}}'
-            found = self._names(f'{self.root}/{algorithm}/{two}', True)
+            found = self._names(f'{self.root}/{algorithm}/{two}')
             yield from (name for name in found if name > after and re.fullmatch(form, name))
 
 @patch
-def _names(self:FileSystemBlobs, folder:str, deep:bool)->list[str]:
-    "Sorted last parts of the paths in a folder, or of the files anywhere below it"
+def _names(self:FileSystemBlobs, folder:str)->list[str]:
+    "Sorted last parts of the paths in a folder"
     try:
-        with _told(self._where): found = self.fs.find(folder) if deep else self.fs.ls(folder, detail=False)
+        with _told(self._where): found = self.fs.ls(folder, detail=False)
     except NotFound: return []
     return sorted({path.rstrip('/').rpartition('/')[2] for path in found})

@@ -11,6 +11,7 @@ import asyncio, hmac, ipaddress, json, re, secrets, time
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Iterator
 from urllib.parse import parse_qsl, unquote
@@ -20,12 +21,12 @@ from ..asgi import Server, ThreadedServer, address, answer, collect_seldom, list
 from ..core import Damaged, Invalid, NotFound, PodError, TooLarge
 from .files import read_file
 from .index import Index
-from .ref import DIGITS, Ref, parse_ref
+from .ref import DIGITS, Ref, all_refs, parse_ref
 from .schema import claim_of, nanos, planned_permanode, read_schema, set_attribute, state
 from .search import Search
 from .signing import (MOST_SCHEMA, BadSignature, PublicKey, SigningKey, identity, json_object, read_signed,
                                    sign_text)
-from .store import Blobs, MemoryBlobs
+from .store import Blobs, MemoryBlobs, sizes_in
 
 # %% ../../nbs/blobs/server.ipynb #fffd11a3
 def is_loopback(ip:str)->bool:
@@ -116,7 +117,7 @@ def _js(what:Any, status:int=200, end:str='\n')->Answer:
 
 def _sizes(key:str, sizes:dict[Ref,int], **more)->Answer:
     "Names with sizes; written by hand, as there may be ten thousand"
-    rows = ',\n'.join(f'    {{\n      "blobRef": "{r}",\n      "size": {n}\n    }}' for r,n in sizes.items())
+    rows = ',\n'.join(f'    {{"blobRef": "{r}", "size": {n}}}' for r,n in sizes.items())
     rest = ''.join(f',\n  "{k}": {json.dumps(v)}' for k,v in more.items() if v is not None)
     return Answer((f'{{\n  "{key}": ' + (f'[\n{rows}\n  ]' if rows else '[]') + rest + '\n}\n').encode(), 200, JS)
 
@@ -132,8 +133,9 @@ _FORM = re.compile('([a-z0-9]+)-([0-9a-f]+)', re.ASCII)
 
 def _formed(ref:str)->bool:
     "Whether a text looks like a ref"
-    m = _FORM.fullmatch(ref)
-    return bool(m) and len(m[2]) == DIGITS.get(m[1], len(m[2]))
+    if not (found := _FORM.fullmatch(ref)): return False
+    algorithm,digits = found.groups()
+    return len(digits) == DIGITS.get(algorithm, len(digits))
 
 def _has(ref:str)->bool:
     "Whether we know the digest of a ref"
@@ -316,9 +318,7 @@ def _parts(data:bytes, boundary:str)->list[tuple[str,str]]:
 
 def _names(form:dict[str,str])->list[str]:
     "`blob1`, `blob2` …, up to the first gap"
-    found = []
-    while name := form.get(f'blob{len(found) + 1}'): found.append(name)
-    return found
+    return [*takewhile(bool, (form.get(f'blob{i}') for i in range(1, len(form) + 2)))]
 
 def _seconds(text:str)->int:
     "How long somebody wants to wait, 30 at most"
@@ -328,7 +328,7 @@ def _seconds(text:str)->int:
 @patch
 def sizes(self:App, refs:list[Ref])->dict[Ref,int]:
     "Sizes of the blobs that are here"
-    found = {r: self.store.size(r) for r in dict.fromkeys(refs) if _has(r)}
+    found = sizes_in(self.store, dict.fromkeys(filter(_has, refs)))
     return {r: n for r,n in found.items() if n is not None}
 
 @patch
@@ -347,7 +347,8 @@ async def stat(self:App, ask:Ask)->Answer:
     try: form = await _form(ask)
     except Invalid: return _bad()
     names = _names(form)
-    if not form.get('camliversion') or len(names) > 1000 or not all(map(_formed, names)): return _bad()
+    if not form.get('camliversion') or len(names) > 1000: return _bad()
+    if not all_refs(names) and not all(map(_formed, names)): return _bad()
     seconds = _seconds(form.get('maxwaitsec', ''))
     found = await self.waited(partial(self.sizes, names), lambda f: len(f) == len(set(names)), seconds)
     return _sizes('stat', found, canLongPoll=True)
@@ -358,7 +359,7 @@ async def enumerate(self:App, ask:Ask)->Answer:
     after,wait,limit = ask.get('after'),_seconds(ask.get('maxwaitsec')),ask.get('limit', '100')
     if after and wait: return Answer(b"Can't use 'maxwaitsec' with 'after'.\n", 400)
     n = int(limit) if re.fullmatch(r'\d{1,9}', limit, re.ASCII) and 0 < int(limit) <= 10_000 else 10_000
-    def page(): return [(r, self.store.size(r)) for _,r in zip(range(n), self.store.refs(after))]
+    def page(): return [*sizes_in(self.store, [r for _,r in zip(range(n), self.store.refs(after))]).items()]
     found = await self.waited(page, bool, wait)
     rows = ',\n'.join(f'    {{"blobRef": "{r}", "size": {size}}}' for r,size in found if size is not None)
     more = f',\n  "continueAfter": "{found[-1][0]}"' if len(found) == n else ''

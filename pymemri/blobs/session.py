@@ -51,6 +51,13 @@ def origin(url:str)->tuple:
 # %% ../../nbs/blobs/session.ipynb #bcbfdd28
 AGAIN = (502, 503, 504) # a proxy answers for a server that is down, or the server is busy
 
+def _plain_form(data)->str|None:
+    "A form of nothing but refs and numbers, as it is sent; requests would look at each letter, twice. None for others"
+    if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()): return None
+    text = '&'.join(f'{k}={v}' for k,v in data.items())
+    plain = re.fullmatch('[a-z0-9=&-]+', text) and text.count('&') == len(data) - 1 and text.count('=') == len(data)
+    return text if plain else None
+
 @cache
 def _session_class():
     "Made when it is first needed, since it needs requests"
@@ -59,6 +66,11 @@ def _session_class():
     class BlobSession(Session):
         "A requests session that waits `timeout` seconds at most for each piece of an answer, and asks `tries` times"
         timeout, tries, pause = 30.0, 3, 0.1
+        def request(self, method, url, **kwargs):
+            if form := _plain_form(kwargs.get('data')):
+                head = {'Content-Type': 'application/x-www-form-urlencoded'}
+                kwargs |= dict(data=form, headers=head | (kwargs.get('headers') or {}))
+            return super().request(method, url, **kwargs)
         def send(self, request, **kwargs):
             if kwargs.get('timeout') is None: kwargs['timeout'] = self.timeout
             for left in reversed(range(self.tries)):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PREFIX', 'RUN', 'AT_ONCE', 'Watch', 'PIECE', 'MANIFEST', 'BORN', 'SMALL', 'BackupKey', 'record_lines', 'read_records',
-           'unseen', 'sizes', 'Outbox', 'file_pieces', 'pieces_of', 'send_files', 'Backup', 'as_store', 'send_records',
+           'unseen', 'Outbox', 'file_pieces', 'pieces_of', 'send_files', 'Backup', 'as_store', 'send_records',
            'back_up', 'confirm', 'fetch', 'signed_blobs', 'small_blobs', 'keys_for', 'find_backups', 'choose',
            'read_manifest', 'read_chunk', 'take_file', 'restore', 'check_backup']
 
@@ -26,7 +26,7 @@ from ..blobs.schema import (Moment, claim_of, claims_that_count, moment, nanos, 
                                   read_schema, set_attribute)
 from ..blobs.signing import BadSignature, Signed, SigningKey, identity, read_signed
 from ..blobs.splitter import chunks
-from ..blobs.store import Blobs
+from ..blobs.store import Blobs, sizes_in
 from .files import Files
 from .pod import Pod
 from .store import DUMPS, secret_of
@@ -96,11 +96,6 @@ def unseen(things:Iterable, what:str, total:int|None)->Iterable:
     return things
 
 
-def sizes(store:Blobs, refs:Iterable[Ref])->dict[Ref, int|None]:
-    "Bytes of blobs in a store, by name; None for what is not there"
-    if isinstance(store, RemoteBlobs): return store.connection.blobs.get_size_multi(*refs)
-    return {ref: store.size(ref) for ref in refs}
-
 class Outbox:
     "Sends blobs that a store lacks; what it was given, and what of that had to be sent"
     def __init__(self, store:Blobs): self.store, self.given, self.sent, self._waiting = store, {}, {}, {}
@@ -113,7 +108,7 @@ class Outbox:
         return ref
     def flush(self):
         "Send what waits"
-        there = sizes(self.store, self._waiting)
+        there = sizes_in(self.store, self._waiting)
         lacks = {ref: data for ref, data in self._waiting.items() if there[ref] != len(data)}
         if isinstance(self.store, RemoteBlobs):
             self.store.connection.blobs.put_multi(*[Blob(data, blobref=ref) for ref, data in lacks.items()])
@@ -153,7 +148,7 @@ def send_files(pod:Pod, rows:list[tuple], outbox:Outbox, watch:Watch, lost:list[
     for row in rows:
         try: named.append((row, file_pieces(pod, row[1], noted)))
         except (NotFound, Damaged, OSError): given_up(row[0])
-    there = sizes(outbox.store, [name for _, names in named for name in names])
+    there = sizes_in(outbox.store, [name for _, names in named for name in names])
     for (sha, ref, *rest), names in watch(named, 'sending files', len(named)):
         whole = pod.files.blobs.size(ref) or 0
         expected = {name: min(PIECE, whole - i*PIECE) for i, name in enumerate(names)}
@@ -239,7 +234,7 @@ def back_up(
 def confirm(store:Blobs, outbox:Outbox, watch:Watch, only:Iterable[Ref]|None=None):
     "Read again what was sent, and ask for the rest; `Damaged` names what is not there as it should be"
     asked = list(outbox.given if only is None else only)
-    there = sizes(store, asked)
+    there = sizes_in(store, asked)
     if bad := [r for r in asked if there[r] != outbox.given[r]]:
         raise Damaged(f'the store lacks {len(bad)} blobs of the backup that it should have, {min(bad)} first; '
                       'the former backup still counts')
