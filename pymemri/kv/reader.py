@@ -115,7 +115,7 @@ def has(self:_Reader, index:IndexReader, at:int)->bool:
 @patch
 def keep(self:_Reader, indexes:list[IndexReader], ended:Signal):
     "What the keeper does"
-    if self.options.warm_up:
+    if self.options.warm_up and not ended.wait(0.05): # `startup` returns first
         for index in indexes: index.warm_up()
     said = ''
     while not ended.wait(1):
