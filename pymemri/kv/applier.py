@@ -263,4 +263,4 @@ def main():
     run(Path(sys.argv[1]), json.loads(sys.stdin.buffer.read()))
 
 # %% ../../nbs/kv/applier.ipynb #37a57e4b
-if __name__ == '__main__' and 'ipykernel' not in sys.modules: main()
+if __name__ == '__main__' and sys.argv[0].endswith('applier.py'): main()
