@@ -10,6 +10,7 @@ from blob_server import BlobServer
 from pymemri.blobs.connection import connect
 from pymemri.blobs.ref import ref_of
 from pymemri.blobs.remote import RemoteBlobs
+from pymemri.blobs.server import serve
 from pymemri.blobs.signing import new_signing_key
 from pymemri.blobs.store import DiskBlobs, MemoryBlobs
 from pymemri.core import Conflict, Damaged, Invalid, NotFound, PodError, WrongKey
@@ -51,13 +52,14 @@ def fill(pod, n=2000, files=(b'hello', b'', os.urandom(2 << 20))):
     for data in files: add_file(pod, data)
 
 
-@pytest.fixture(params=['memory', 'disk', 'server'])
+@pytest.fixture(params=['memory', 'disk', 'server of the tests', 'our server'])
 def store(request, tmp_path):
     "Places for backups"
     if request.param == 'memory': yield MemoryBlobs()
     elif request.param == 'disk': yield DiskBlobs(tmp_path / 'blobs')
     else:
-        with BlobServer() as server, connect(server.url) as connection: yield connection
+        serving = serve(DiskBlobs(tmp_path / 'blobs'), SIGNER) if request.param == 'our server' else BlobServer()
+        with serving as server, connect(server.url) as connection: yield connection
 
 
 @pytest.fixture
