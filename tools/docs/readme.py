@@ -16,7 +16,8 @@ def output(o, name, i):
     if o["output_type"] == "error": return fenced("\n".join(o["traceback"]))
     data = {k: prepare.text_of(v) for k, v in o["data"].items()}
     if "text/markdown" in data: return data["text/markdown"].strip()
-    if "text/html" in data: return re.sub(r"\n\s*\n", "\n", data["text/html"].strip())
+    if "text/html" in data: # code hosts print a style sheet as text
+        return re.sub(r"<style>.*?</style>|\n\s*(?=\n)", "", data["text/html"], flags=re.S).strip()
     if "image/png" in data or "image/svg+xml" in data:
         raise SystemExit(f"{name}: a README cannot hold the picture of cell {i}: "
                          f"save it under nbs/images/ and show it in text")
