@@ -28,6 +28,7 @@ def fenced(text, lang="text"): return f"```{lang}\n{text.rstrip()}\n```" if text
 
 
 def main():
+    "The text of README.md, of the notebooks as `prepare.process` left them"
     cfg = get_config()
     proc = Path(cfg.config_path) / "_proc"
     nb = json.loads((proc / cfg.readme_nb).read_text(encoding="utf-8"))
@@ -54,8 +55,3 @@ def main():
             if not {"remove-output", "remove-cell"} & set(tags):
                 parts += [output(o, cfg.readme_nb, i) for o in c.get("outputs", [])]
     return NOTE.format(nb=cfg.readme_nb) + "\n\n".join(p for p in parts if p) + "\n"
-
-
-if __name__ == "__main__":
-    prepare.process()
-    Path("README.md").write_text(main(), encoding="utf-8")
