@@ -312,6 +312,7 @@ def write(self:View, seals:Seals, change:Callable[[Take], int], fresh:bool=False
         n = change(take)
         txn.put(b'cursor', seals.seal(b'cursor', encode(take.cursor)), db=self.index.meta)
     self.index.now[0] += 1
+    self.index.rest() # an old snapshot keeps old pages
     return n, take.fresh
 
 def take_page(take:Take, page:list[dict])->int:
