@@ -477,7 +477,7 @@ def test_no_lie_is_taken_for_an_answer(server, conn, call, answer):
 
 
 LISTS = {'size': ['{"stat": 7}', '{"stat": [7]}', '{"stat": [{"blobRef": "%s", "size": -1}]}', '{"stat": [{"blobRef": "%s"}]}',
-                  '{"stat": [{"blobRef": "sha1-other", "size": 1}]}', '{"stat": [{"blobRef": "%s", "size": "1"}]}'],
+                  '{"stat": [{"size": 1}]}', '{"stat": [{"blobRef": ["%s"], "size": 1}]}', '{"stat": [{"blobRef": "sha1-other", "size": 1}]}', '{"stat": [{"blobRef": "%s", "size": "1"}]}'],
          'enumerate': ['{"blobs": [{"blobRef": 7, "size": 1}]}', '{"blobs": [{"blobRef": "b-1", "size": 1}, {"blobRef": "a-1", "size": 1}]}',
                        '{"blobs": [{"blobRef": "b-1", "size": 1}], "continueAfter": "z"}', '{"blobs": {}}', '{"blobs": [], "continueAfter": "x"}'],
          'query': ['{"blobs": [{"blob": null}]}', '{"blobs": [[]]}'], 'describe': ['{"meta": []}', '{"meta": {"%s": 7}}'],
