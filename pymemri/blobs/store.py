@@ -7,7 +7,7 @@ __all__ = ['FEW', 'Blobs', 'sizes_in', 'remove_from', 'claimed', 'check_blobs', 
 
 # %% ../../nbs/blobs/store.ipynb #79880c9a
 import errno, io, os, re, secrets, shutil
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Iterable, Iterator, Protocol
 from fastcore.basics import patch
@@ -365,6 +365,13 @@ def _held_folder(folder:Path)->Iterator[Path]:
         os.close(fd)
 
 # %% ../../nbs/blobs/store.ipynb #793250da
+@patch
+def scratch(self:DiskBlobs)->AbstractContextManager[Path]:
+    """A new folder for what is in the making, gone in the end. If this process is killed, the next to open the store
+    removes it"""
+    return _held_folder(_folder(self.path, 'new'))
+
+# %% ../../nbs/blobs/store.ipynb #92e0959e
 FEW = 4 # blobs that are better put one by one
 
 @patch
@@ -386,7 +393,7 @@ def put_many(
 @patch
 def _put_together(self:DiskBlobs, blobs:dict[Ref,bytes])->bool:
     "Write blobs, flush, move them to their places, flush; False if that cannot be done here"
-    with _told(), _held_folder(_folder(self.path, 'new')) as new:
+    with _told(), self.scratch() as new:
         for ref,data in blobs.items():
             fd = os.open(f'{new}/{ref}', os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try: written = os.write(fd, data)
@@ -413,3 +420,9 @@ def sizes(self:DiskBlobs, refs:Iterable[Ref])->dict[Ref,int|None]:
         try: found[ref] = os.stat(f'{self._root}/{algorithm}/{digits[:2]}/{ref}').st_size
         except FileNotFoundError: pass
     return found
+
+# %% ../../nbs/blobs/store.ipynb #7bb6466c
+@patch
+def lying(self:DiskBlobs, ref:Ref)->tuple[str,BinaryIO]:
+    "Where below the store's folder a blob lies, and its file, open: its bytes unverified. `NotFound` if there is none"
+    return _below(ref), _file(self._root, ref)

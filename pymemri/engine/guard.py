@@ -64,7 +64,7 @@ def owner_only(name:str):
     refuse.__name__, refuse.__doc__ = name, f'`Forbidden`: {name} is for the owner of a Pod'
     return refuse
 
-OWNER_ONLY = ('purge', 'delete_all', 'vacuum', 'integrity_check', 'verify', 'backup', 'rekey', 'settings',
+OWNER_ONLY = ('purge', 'delete_all', 'vacuum', 'integrity_check', 'verify', 'backup', 'members', 'rekey', 'settings',
               'change_settings')
 for _name in OWNER_ONLY: setattr(Guard, _name, owner_only(_name))
 

@@ -8,7 +8,7 @@ __all__ = ['DEFINING', 'BULK', 'pod_folder', 'Pod', 'check_id', 'check_object', 
 # %% ../../nbs/engine/pod.ipynb #f57ec8d9
 import hashlib
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, BinaryIO, Callable, Iterator
 import msgspec
 from fastcore.basics import patch
 from ..core import Conflict, Invalid, NotFound, PodError, home_folder, now_ms, private_folder
@@ -357,6 +357,23 @@ def backup(self:Pod, path:str|Path)->Path:
     part.rename(to / 'pod.db')
     return to
 
+@patch
+def members(self:Pod)->Iterator[tuple[str, BinaryIO]]:
+    """The files of a backup, open, by their names below its folder, the database first. Blobs come as they lie here:
+    what is damaged is found in the copy too"""
+    with self.files.blobs.scratch() as folder:
+        self.store.backup(part := folder / 'pod.db')
+        copy = Store(part, '', create=False, cipher=self.store._key)
+        try: refs = sorted(copy.file_refs())
+        finally: copy.close()
+        db = part.open('rb')
+    with db: yield 'pod.db', db
+    for ref in refs:
+        try: place, f = self.files.blobs.lying(ref)
+        except NotFound: continue # purged since the database was copied
+        with f: yield f'files/{place}', f
+
+# %% ../../nbs/engine/pod.ipynb #4ca6f836
 @patch
 def rekey(self:Pod, new_key:str)->dict:
     """Encrypt the database with another key; nobody else may have the Pod open. The files' keys stand in the

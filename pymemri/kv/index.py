@@ -9,7 +9,7 @@ __all__ = ['HEAD', 'LONG', 'INT64', 'FLOAT64', 'KINDS', 'PACK', 'UNPACK', 'TYPES
 
 # %% ../../nbs/kv/index.ipynb #8fa752ee
 import hashlib, mmap, os, shutil, struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -59,6 +59,11 @@ class Schema:
         if kind not in kinds:
             kinds[kind], self.next, self.changed = self.next.to_bytes(3, 'big'), self.next + 1, True
         return kinds[kind]
+    def texts(self)->dict[str, bytes]:
+        "Numbers of the fields that are read in one step: one type only, text or bytes"
+        found = {n: i for n, k in self.fields.items() if len(k) == 1 for c, i in k.items() if c in 'sb'}
+        found.pop(self.primary, None)
+        return found
     def drop(self, names:Iterable[str]):
         "Forget fields; their numbers wait to be swept"
         for name in names:
@@ -95,6 +100,7 @@ def lmdb_told(path:Path)->Iterator[None]:
         if 'already open in this process' in str(e):
             raise NotStarted(f'{path} was opened before this process was forked; start processes with `spawn`, '
                              'or readers after the fork') from e
+        if 'closed/deleted/dropped' in str(e): raise NotStarted(f'the index {path} was closed meanwhile') from e
         raise Unreachable(f'the index {path}: {e}') from e
 
 def open_lmdb(path:Path, write:bool)->lmdb.Environment:
@@ -247,10 +253,7 @@ class Snapshot:
     "The index as it was after some commit"
     __slots__ = ('seen', 'txn', 'get', 'schema', 'texts')
     def __init__(self, seen:int, txn:lmdb.Transaction, schema:Schema):
-        self.seen, self.txn, self.get, self.schema = seen, txn, txn.get, schema
-        # fields that are read in one step: one type only, text or bytes
-        self.texts = {n: i for n, k in schema.fields.items() if len(k) == 1 for c, i in k.items() if c in 'sb'}
-        self.texts.pop(schema.primary, None)
+        self.seen, self.txn, self.get, self.schema, self.texts = seen, txn, txn.get, schema, schema.texts()
 
 LIVE:WeakSet = WeakSet() # readers of this process, told when it forks
 
@@ -272,32 +275,40 @@ def _envs()->Iterator[dict[str, list]]:
 # %% ../../nbs/kv/index.ipynb #87ff7400
 class IndexReader:
     "Reads an index, in any number of threads"
-    def __init__(self, folder:Path):
+    def __init__(self,
+        folder:Path,
+        schema:Callable[[bytes|None], Any]=Schema, # Understands what stands beside the data as `schema`
+        write:bool=False, # Open it so that this process can write to it too
+    ):
         self.folder, self.state, self.pool, self.lock = folder, State(folder), [], Lock()
-        self.env, self.forked = None, False
+        self.write, self.schema_of = write, schema
+        self.env, self.forked, self.closed = None, False, False
         self.now, self.era = self.state.numbers, 0
         LIVE.add(self)
     def open(self):
         "Have the database of this era open"
+        if self.closed: raise NotStarted('this index was closed')
         if self.forked: raise NotStarted('this reader was started before a fork; start it in the child, or `spawn`')
         if self.env is not None and self.era == self.now[1]: return
         if not self.now[1]: raise NotStarted(f'there is no index in {self.folder} yet')
         self.let_go()
         path = self.folder/f'index-{self.now[1]}'
         with _envs() as envs, lmdb_told(path):
-            if str(path) not in envs: envs[str(path)] = [open_lmdb(path, False), 0]
+            if str(path) not in envs: envs[str(path)] = [open_lmdb(path, self.write), 0]
             envs[str(path)][1] += 1
             self.env, self.era, self.path = envs[str(path)][0], self.now[1], path
             self.docs, self.meta = self.env.open_db(b'docs', create=False), self.env.open_db(b'meta', create=False)
-        self.raw, self.schema = None, Schema()
-    def let_go(self):
-        "Close the database, if we are the last who use it"
+        self.raw:Any = () # unlike anything that a database holds
+    def let_go(self, now:bool=False):
+        "Close the database, if we are the last who use it: when the last snapshot is gone, or now"
         if self.env is None: return
         while self.pool: self.pool.pop().txn.abort()
         with _envs() as envs:
             envs[str(self.path)][1] -= 1
-            if not envs[str(self.path)][1]: del envs[str(self.path)]
-        self.env = self.docs = self.meta = None # closed when the last snapshot is gone
+            if not envs[str(self.path)][1]:
+                del envs[str(self.path)]
+                if now: self.env.close() # an error that somebody keeps may hold a snapshot
+        self.env = self.docs = self.meta = None
 
 # %% ../../nbs/kv/index.ipynb #b6bd6b9b
 @patch
@@ -308,7 +319,7 @@ def snapshot(self:IndexReader)->Snapshot:
         with lmdb_told(self.path):
             seen = self.now[0] # before the transaction: at worst it is renewed once too often
             txn = self.env.begin(db=self.docs)
-            if (raw := txn.get(b'schema', db=self.meta)) != self.raw: self.raw, self.schema = raw, Schema(raw)
+            if (raw := txn.get(b'schema', db=self.meta)) != self.raw: self.schema, self.raw = self.schema_of(raw), raw
             return Snapshot(seen, txn, self.schema)
 
 @patch
@@ -468,7 +479,8 @@ def rest(self:IndexReader):
 def close(self:IndexReader):
     "Let go of everything; harmless twice"
     if self.forked: return
-    self.let_go()
+    with self.lock: self.closed = True
+    self.let_go(now=True)
     LIVE.discard(self)
 
 MADV_POPULATE_READ = 22 # Linux 5.14 and later

@@ -8,17 +8,17 @@ __all__ = ['MAX_BATCH', 'MAX_ITEM', 'SYSTEM_TYPES', 'Dog', 'schema_records', 'is
            'POD_VERSION', 'PodAPI', 'PodError', 'Priority', 'DB', 'Item', 'Edge']
 
 # %% ../../nbs/pod/client.ipynb #8fc16db8
-import json, os, threading, time, warnings, weakref
+import hashlib, json, os, threading, time, warnings, weakref
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Iterable, Iterator
 from fastcore.basics import patch
 from ..core import (Conflict, Forbidden, Invalid, Meter, NotFound, PodError, TooLarge, Unavailable, home_folder,
-                          new_id, now_ms, progress)
+                          nearest, new_id, now_ms, progress)
 from ..data.cards import amount, counts_html, facts_card
-from ..data.item import (Edge, Edges, Item, ItemBase, ItemList, Placed, VALUE_TYPES, json_value, pod_name, taken,
-                               unset)
+from ..data.item import (Edge, Edges, Item, ItemBase, ItemList, Placed, VALUE_TYPES, from_ms, json_value,
+                               pod_name, taken, unset)
 from ..data.schema import Account, CVUStoredDefinition, File, Person, Photo, PluginRun
 from ..data import schema as built_in
 from ..options import options
@@ -754,6 +754,43 @@ def browse(
     "Look through the Pod in a notebook. Invalid if a word of the query can't be understood"
     from pymemri.widgets.browser import Browser
     return Browser(self, query, types)
+
+# %% ../../nbs/pod/client.ipynb #64fbb19a
+@patch
+def _kinds_of(self:PodClient, type:str|type[ItemBase])->dict[str, str]:
+    "Properties of a type as the Pod names them, and their kinds. Invalid if nobody knows the type"
+    name = type if isinstance(type, str) else type_of(type).__name__
+    cls = self.registered_classes.get(name) or getattr(built_in, name, None) if isinstance(type, str) else type
+    if name not in self._types_in_pod(): self._known = None # another program may have added it
+    known = self._types_in_pod()
+    if name not in known and cls is None: raise Invalid(f'the Pod has no type `{name}`{nearest(name, known)}')
+    types = Item._types if cls is None else cls._types
+    return {pod_name(n): VALUE_TYPES[t] for n, t in (Item._types | types).items() if t in VALUE_TYPES} | \
+        known.get(name, {}).get('properties', {})
+
+@patch
+def view(
+    self:PodClient,
+    type:str|type[ItemBase],  # Of the items
+    properties:Iterable[str], # What is kept of each
+    key:str='id',             # The property by which they are found. Of items that share one, the last modified has it
+    follow:float|None=None,   # Seconds between two looks at the Pod in the background; None: `refresh` looks
+    anew:bool=False,          # Forget what was kept
+)->Any: # A `kv.view.View`
+    "Properties of all items of a type, found in microseconds. Invalid if there are none such, WrongKey, Damaged"
+    from pymemri.kv.view import About, View, view_folder
+    if isinstance(properties, str): raise Invalid('`properties` is a list of names, not one name')
+    kinds, properties = self._kinds_of(type), list(properties)
+    for p in (key, *properties):
+        if p not in kinds: raise Invalid(f'{getattr(type, "__name__", type)} has no property `{p}`{nearest(p, kinds)}')
+    secret, passing = self.database_key, self.temporary or self.is_plugin
+    where = '' if self.api.road.local else repr(self.api.road)
+    about = About(getattr(type, '__name__', type), tuple(properties), key, where)
+    home = self.api.road.held.folder if self.temporary else home_folder(self.home)
+    if secret is None: secret = random_key()
+    tag = os.urandom(32) if passing else hashlib.sha256(b'pymemri views of ' + self.owner_key.encode()).digest()
+    return View(self.api, view_folder(home / 'view', tag, about), secret.encode(), about,
+                {n: from_ms for n, kind in kinds.items() if kind == 'DateTime'}, json_value, follow, anew, passing)
 
 # %% ../../nbs/pod/client.ipynb #9dd03e77
 @patch

@@ -2,15 +2,15 @@
 
 """What a program holds in its hand: items go into a Pod and come back as the same Python objects"""
 __all__ = ['MAX_BATCH', 'MAX_ITEM', 'SYSTEM_TYPES', 'Dog', 'schema_records', 'is_known', 'json_size', 'gather_batch', 'PodClient', 'type_of', 'needed_names', 'class_from_schema', 'NoSuchItem', 'Bar', 'Counted', 'DEFAULT_POD_ADDRESS', 'POD_VERSION', 'PodAPI', 'PodError', 'Priority', 'DB', 'Item', 'Edge']
-import json, os, threading, time, warnings, weakref
+import hashlib, json, os, threading, time, warnings, weakref
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Iterable, Iterator
 from fastcore.basics import patch
-from ..core import Conflict, Forbidden, Invalid, Meter, NotFound, PodError, TooLarge, Unavailable, home_folder, new_id, now_ms, progress
+from ..core import Conflict, Forbidden, Invalid, Meter, NotFound, PodError, TooLarge, Unavailable, home_folder, nearest, new_id, now_ms, progress
 from ..data.cards import amount, counts_html, facts_card
-from ..data.item import Edge, Edges, Item, ItemBase, ItemList, Placed, VALUE_TYPES, json_value, pod_name, taken, unset
+from ..data.item import Edge, Edges, Item, ItemBase, ItemList, Placed, VALUE_TYPES, from_ms, json_value, pod_name, taken, unset
 from ..data.schema import Account, CVUStoredDefinition, File, Person, Photo, PluginRun
 from ..data import schema as built_in
 from ..options import options
@@ -286,6 +286,14 @@ class PodClient:
 
     def browse(self, query: str | dict | None=None, types: Iterable[str | type] | str | type | None=None) -> Any:
         """Look through the Pod in a notebook. Invalid if a word of the query can't be understood"""
+        ...
+
+    def _kinds_of(self, type: str | type[ItemBase]) -> dict[str, str]:
+        """Properties of a type as the Pod names them, and their kinds. Invalid if nobody knows the type"""
+        ...
+
+    def view(self, type: str | type[ItemBase], properties: Iterable[str], key: str='id', follow: float | None=None, anew: bool=False) -> Any:
+        """Properties of all items of a type, found in microseconds. Invalid if there are none such, WrongKey, Damaged"""
         ...
 
     def unsaved(self) -> ItemList:

@@ -8,19 +8,18 @@ __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'TAR', 'CODES', 'MAX_JSON', 'MAX_FIL
            'NO_PATH', 'MADE', 'PACK_FROM', 'Ask', 'Answer', 'missed', 'code_of', 'told', 'told_as_memri', 'read_all',
            'unzip', 'Pipe', 'App', 'preflight', 'check_length', 'closing', 'swallow', 'Operation', 'bare', 'plain',
            'get_item', 'spelled', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'body_of', 'not_allowed',
-           'check_declared', 'decoded', 'as_json', 'pack', 'sized', 'members', 'archive']
+           'check_declared', 'decoded', 'as_json', 'pack', 'sized', 'member', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
-import asyncio, base64, hashlib, queue, tarfile, tempfile, time, traceback, zlib
+import asyncio, base64, hashlib, os, queue, tarfile, time, traceback, zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import Any, AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, AsyncIterator, Awaitable, BinaryIO, Callable, Iterator
 from urllib.parse import unquote
 import msgspec
 from fastcore.basics import patch
 from .. import __version__
-from ..core import Conflict, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, now_ms
+from ..core import Conflict, Damaged, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, now_ms
 from ..engine.auth import STARTING, Boxes, Grant, Permissions, from_hex
 from ..engine.guard import Guard, guarded
 from ..engine.pod import Pod
@@ -686,30 +685,28 @@ def sized(held:Held, get:Callable[[Pod|Guard, str], Iterator[bytes]], pod:Pod|Gu
     return get(pod, sha256), held.pod.files.size(sha256)
 
 # %% ../../nbs/server/app.ipynb #704e152a
-def members(folder:Path)->Iterator[bytes]:
-    "All that is in `folder` as a tar archive"
-    for path in sorted(folder.rglob('*')):
-        info, stat = tarfile.TarInfo(path.relative_to(folder).as_posix()), path.stat()
-        info.mode, info.mtime = stat.st_mode & 0o777, int(stat.st_mtime)
-        if path.is_dir(): info.type = tarfile.DIRTYPE
-        else: info.size = stat.st_size
-        yield info.tobuf(tarfile.PAX_FORMAT)
-        if path.is_dir(): continue
-        with path.open('rb') as f:
-            while part := f.read(PIECE): yield part
-        yield bytes(-info.size % tarfile.BLOCKSIZE)
-    yield bytes(2 * tarfile.BLOCKSIZE)
+def member(name:str, f:BinaryIO)->Iterator[bytes]:
+    "A file as it stands in a tar archive"
+    info, stat = tarfile.TarInfo(name), os.fstat(f.fileno())
+    info.size, info.mode, info.mtime = stat.st_size, 0o600, int(stat.st_mtime)
+    yield info.tobuf(tarfile.PAX_FORMAT)
+    left = info.size
+    while left and (part := f.read(min(PIECE, left))):
+        left -= len(part)
+        yield part
+    if left: raise Damaged(f'{name} became shorter while it was read')
+    yield bytes(-info.size % tarfile.BLOCKSIZE)
 
 def archive(pod:Pod)->Iterator[bytes]:
     "A Pod as a tar archive, in pieces"
-    with tempfile.TemporaryDirectory(dir=pod.folder.parent, prefix='backup-') as home:
-        copy, parts, size = pod.backup(home), [], 0
-        for part in members(copy):
+    parts, size = [], 0
+    for name, f in pod.members():
+        for part in member(name, f):
             parts.append(part)
             if (size := size + len(part)) < PIECE: continue
             yield b''.join(parts)
             parts, size = [], 0
-        yield b''.join(parts)
+    yield b''.join([*parts, bytes(2 * tarfile.BLOCKSIZE)])
 
 # %% ../../nbs/server/app.ipynb #d8745a8d
 @patch
