@@ -12,7 +12,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV POD_ADDRESS
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lib docs run bench text untext sync dist tidy
+.PHONY: help demo test check s3 lib docs run bench text untext sync dist tidy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,9 @@ check: $(STAMP) ## is all that is stored what the notebooks give? export, output
 	@$(BIN)/python tools/export.py --check
 	@$(BIN)/python tools/exec_nbs.py --check
 	@$(BIN)/python tools/docs/build.py --check
+
+s3: .venv-s3/.stamp ## the tests of stores on an S3 server (moto's), in an environment of their own
+	@REQUIRE_S3=1 .venv-s3/bin/python -m pytest -q -k s3 tests/test_blobs_stores.py
 
 lib: $(STAMP) ## notebooks -> pymemri/
 	@$(BIN)/python tools/export.py
@@ -54,7 +57,7 @@ dist: $(STAMP) ## wheel and sdist, in dist/
 	@$(BIN)/python -m build --no-isolation
 
 tidy: ## remove what can be made again, .venv too
-	rm -rf _proc _build _text build dist *.egg-info .pytest_cache .hypothesis $(VENV)
+	rm -rf _proc _build _text build dist *.egg-info .pytest_cache .hypothesis $(VENV) .venv-s3
 
 # One Python environment for all of it, made again when the pins or the requirements change.
 $(STAMP): settings.ini tools/constraints.txt setup.py
@@ -67,4 +70,9 @@ $(STAMP): settings.ini tools/constraints.txt setup.py
 	$$found -m venv $(VENV) || { echo "this Python cannot make environments; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install -qq -c tools/constraints.txt pip setuptools wheel
 	@$(BIN)/python -m pip install -qq --no-build-isolation -c tools/constraints.txt -e '.[dev]'
+	@touch $@
+
+.venv-s3/.stamp: tools/s3.txt | $(STAMP)
+	@rm -rf .venv-s3; echo "making .venv-s3 (once, about a minute)"; $(BIN)/python -m venv .venv-s3
+	@.venv-s3/bin/python -m pip install -qq -r tools/s3.txt
 	@touch $@

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from pymemri.blobs import store
 from pymemri.blobs.ref import ref_of
 from pymemri.blobs.sealed import SealedBlobs, open_sealed, put_sealed
-from pymemri.blobs.store import DiskBlobs, MemoryBlobs, check_blobs
-from pymemri.core import Damaged, PodError, WrongKey
+from pymemri.blobs.store import DiskBlobs, MemoryBlobs, check_blobs, remove_from
+from pymemri.core import Damaged, NotFound, PodError, WrongKey
 from pymemri.crypto import CHUNK, HEADER, TAG, open_chunks, pieces, random_key, seal, seal_chunks, unseal
 
 KEY = random_key()
@@ -227,9 +227,103 @@ def test_threads_and_processes_put_the_same_blobs(key, tmp_path):
     assert list(s.refs()) == sorted(ref_of(blob(i)) for i in range(n))
     assert not list((tmp_path/'s'/'new').iterdir())
     assert all(s.get(ref_of(blob(i))) == blob(i) for i in range(n))
-    for i in range(n): s.remove(ref_of(blob(i)))
+    remove_from(s, [ref_of(blob(i)) for i in range(n)])
     fresh = SealedBlobs(DiskBlobs(tmp_path/'s'), key) if key else DiskBlobs(tmp_path/'s')
     assert list(fresh.refs()) == []
+
+
+# --- removing what is sealed ------------------------------------------------------------------------------------------
+
+class Watched(MemoryBlobs):
+    "A store that counts its listings, and calls `step` with a number before each removal"
+    def __init__(self): self.d, self.algorithm, self.removals, self.listings, self.step = {}, 'sha224', 0, 0, lambda n: None
+    def remove(self, ref):
+        self.step(self.removals)
+        self.removals += 1
+        super().remove(ref)
+    def refs(self, after=''):
+        self.listings += 1
+        return super().refs(after)
+
+
+def watched(n):
+    "A sealed store with `n` blobs, what is under it, and their names"
+    inner = Watched()
+    s = SealedBlobs(inner, KEY)
+    return s, inner, [s.put(b'%d' % i) for i in range(n)]
+
+
+@pytest.mark.parametrize('n', [1, 10, 300])
+def test_removing_many_lists_the_inner_store_twice(n):
+    s, inner, refs = watched(n)
+    inner.listings = 0
+    s.remove_many(refs)
+    assert (inner.listings, inner.removals, len(inner.d), list(s.refs())) == (2, 3 * n, 0, [])
+
+
+@pytest.mark.parametrize('at', range(9))
+def test_a_removal_that_ends_half_way_leaves_no_half_blob(at):
+    s, inner, refs = watched(3)
+    def fail(n):
+        if n == at: raise OSError('the disk went away')
+    inner.step = fail
+    with pytest.raises(OSError): s.remove_many(refs)
+    inner.step = lambda n: None
+    for store in (s, SealedBlobs(inner, KEY)): # who was there, and who comes now
+        there = list(store.refs())
+        assert there == sorted(refs[at:] if at < 3 else [])
+        assert all(store.get(r) == b'%d' % refs.index(r) for r in there)
+        for r in set(refs) - set(there):
+            with pytest.raises(NotFound): store.get(r)
+    s.remove_many(refs)
+    assert list(s.refs()) == []
+    assert [s.put(b'%d' % i) for i in range(3)] == refs and list(SealedBlobs(inner, KEY).refs()) == sorted(refs)
+
+
+@pytest.mark.parametrize('at', range(9))
+def test_what_another_puts_during_a_removal_stays(at):
+    s, inner, refs = watched(3)
+    other, again = SealedBlobs(inner, KEY), []
+    assert list(other.refs()) == sorted(refs)
+    def put(n):
+        if n != at: return
+        inner.step = lambda n: None
+        gone = [i for i, r in enumerate(refs) if other.size(r) is None] # whose label is removed already
+        again.extend(other.put(b'%d' % i) for i in gone)
+    inner.step = put
+    s.remove_many(refs)
+    assert len(again) == min(at, 3)
+    for store in (s, other, SealedBlobs(inner, KEY)):
+        assert list(store.refs()) == sorted(again)
+        assert [store.size(r) for r in refs] == [1 if r in again else None for r in refs]
+        assert all(store.get(r) == b'%d' % refs.index(r) for r in again)
+
+
+REMOVER = '''
+import sys
+from test_blobs import *
+s = SealedBlobs(DiskBlobs(sys.argv[1]), sys.argv[2])
+print('here', flush=True)
+s.remove_many(list(s.refs())[::2])
+print('done', flush=True)
+'''
+
+
+def test_killed_during_a_removal(tmp_path):
+    s = SealedBlobs(DiskBlobs(tmp_path/'s'), KEY)
+    kept = {s.put(blob(i)): i for i in range(60)}
+    going = sorted(kept)[::2]
+    for turn in range(KILLS // 3 + 1):
+        p = child(REMOVER, tmp_path/'s', KEY)
+        assert p.stdout.readline() == 'here\n'
+        time.sleep(.004 * turn)
+        p.send_signal(signal.SIGKILL)
+        p.communicate()
+        store = SealedBlobs(DiskBlobs(tmp_path/'s'), KEY)
+        there = set(store.refs())
+        assert there | set(going) >= set(kept) and there <= set(kept)
+        assert all(store.get(r) == blob(kept[r]) for r in there)
+        for r in going: store.put(blob(kept[r]))
 
 
 # --- kill -9 ----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from pymemri.blobs.files import restore
 from pymemri.blobs.permanode import ALWAYS, ServerKey
 from pymemri.blobs.ref import ref_of
 from pymemri.blobs.schema import nanos, read_claim, state
-from pymemri.blobs.searchclient import SearchClient
+from pymemri.blobs.searchclient import ClaimMeta, SearchClient
 from pymemri.blobs.session import new_session
 from pymemri.blobs.shares import Share, leads_to
 from pymemri.blobs.signing import new_signing_key, sign_text
@@ -477,7 +477,7 @@ def test_no_lie_is_taken_for_an_answer(server, conn, call, answer):
 
 
 LISTS = {'size': ['{"stat": 7}', '{"stat": [7]}', '{"stat": [{"blobRef": "%s", "size": -1}]}', '{"stat": [{"blobRef": "%s"}]}',
-                  '{"stat": [{"blobRef": "sha1-other", "size": 1}]}', '{"stat": [{"blobRef": "%s", "size": "1"}]}'],
+                  '{"stat": [{"size": 1}]}', '{"stat": [{"blobRef": ["%s"], "size": 1}]}', '{"stat": [{"blobRef": "sha1-other", "size": 1}]}', '{"stat": [{"blobRef": "%s", "size": "1"}]}'],
          'enumerate': ['{"blobs": [{"blobRef": 7, "size": 1}]}', '{"blobs": [{"blobRef": "b-1", "size": 1}, {"blobRef": "a-1", "size": 1}]}',
                        '{"blobs": [{"blobRef": "b-1", "size": 1}], "continueAfter": "z"}', '{"blobs": {}}', '{"blobs": [], "continueAfter": "x"}'],
          'query': ['{"blobs": [{"blob": null}]}', '{"blobs": [[]]}'], 'describe': ['{"meta": []}', '{"meta": {"%s": 7}}'],
@@ -549,6 +549,56 @@ def test_a_redirect_at_home_is_followed(server, conn):
     server.lie = lambda h: h.path.startswith(BS) and (h.answer(307, Location='/moved' + h.path) or True)
     server.routes = {'/moved' + BS + 'camli/' + a: lambda h: h.blobs(h.path.rpartition('/')[2]) for a in ('stat', 'upload')}
     assert conn.blobs.put(Blob(b'x')) == ref_of(b'x') and server.store.get(ref_of(b'x')) == b'x'
+
+
+# ---- what servers say when they have nothing ----
+
+NOTHING = dict(query=('{"blobs": null, "description": null}', lambda s: list(s.query('tag:x')), []),
+               claims=('{"claims": null}', lambda s: s.get_claims_for_permanode(PERMANODE), []),
+               recent=('{"recent": null}', lambda s: s.recent(), []),
+               with_attr=('{"withAttr": null}', lambda s: s.permanodes_with_attr('tag', 'x'), []),
+               edges=('{"toRef": "%s", "edgesTo": null}', lambda s: s.edges_to(CHILD), []),
+               paths=('{"paths": null}', lambda s: s.paths_to(KEY, CHILD), []),
+               files=('{"files": {"%s": null}}', lambda s: s.files_with_digest(HELLO), {HELLO: []}))
+
+
+@pytest.mark.parametrize('what', NOTHING)
+def test_null_is_an_empty_list(server, conn, what):
+    text, call, empty = NOTHING[what]
+    server.lie = lies(lambda h: h.answer(200, text.replace('%s', HELLO).encode()))
+    assert call(conn.searcher) == empty
+
+
+def test_absent_roots_are_empty_texts_too(server):
+    server.discovery |= dict.fromkeys(('blobRoot', 'searchRoot', 'jsonSignRoot', 'shareRoot'), '')
+    server.discovery.pop('signing', None)
+    with connect(server.url) as c:
+        for call in (lambda: c.blobs.get(HELLO), lambda: c.blobs.put(Blob(b'x')), lambda: list(c.blobs.enumerate()), lambda: c.searcher.recent(),
+                     lambda: c.permanode(), lambda: c.share(HELLO)):
+            with pytest.raises(ServerFeatureUnavailableError): call()
+    assert all('camli.mode' in path for _, path, _ in server.asked), 'nothing was asked at a wrong address'
+
+
+def test_a_claim_says_only_what_is_in_it():
+    assert ClaimMeta({}).attr is None and ClaimMeta(dict(attr='naïve', value=7)).attr == 'naïve'
+    late, early = (ClaimMeta(dict(date=f'2020-01-01T00:00:00.00000000{n}Z')) for n in (2, 1))
+    assert late.time == early.time and nanos(early.raw_time) < nanos(late.raw_time), 'the text keeps what a datetime cannot'
+
+
+def test_a_listing_asks_for_a_thousand_and_quotes_where_it_goes_on(server, conn):
+    refs = sorted(conn.blobs.put_multi(*[Blob(b'%d' % i) for i in range(5)]))
+    assert [m.blobref for m in conn.blobs.enumerate()] == refs
+    assert server.asked[-1][1].endswith('enumerate-blobs?limit=1000')
+    assert list(conn.blobs.enumerate(after='z&limit=1#/é')) == []
+    assert server.asked[-1][1].endswith('enumerate-blobs?after=z%26limit%3D1%23%2F%C3%A9&limit=1000')
+
+
+@pytest.mark.parametrize('algorithm', ['sha1', 'sha224'])
+def test_blobs_are_named_as_the_server_names_its_own(server, algorithm):
+    server.discovery['signing'] = dict(publicKeyBlobRef=ref_of(b'key', algorithm))
+    with connect(server.url) as c:
+        assert c.hash_func_name == algorithm and c.blob(b'x').blobref == ref_of(b'x', algorithm) == c.store.put(b'x')
+        assert c.put_file(b'text', 'a.txt').startswith(algorithm + '-')
 
 
 # ---- networks that fail ----

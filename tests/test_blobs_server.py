@@ -30,6 +30,8 @@ REPLAY = json.loads((Path(__file__).parent / 'data/camlistore-replay.json').read
 # what ours answers otherwise, and why
 _LATE = 'a deletion that came before its target counts'
 _MORE = 'a blob named by sha256 is here, or one that stood behind a bad part'
+EXTRA = {'sha256-aae0d7506a9cd7a9f66f10afcde7929e94dbee771826b42bc1c1209ff66f0d0c',
+         'sha224-a5b28cf1ca7e8cc595de6ad74d78f74c2e8a42279bcd8040dc512fee'} # the blobs that `_MORE` is about
 DIFFERENT = {
     'auth/token-header-from-discovery': 'each server has a token of its own',
     'discovery/accept-list-not-matched': 'a page of our own', 'auth/root-page-no-credentials': 'a page of our own',
@@ -123,6 +125,16 @@ def test_answers_as_perkeep_does(servers, n):
     signs = e['request']['path'].endswith('/sig/sign') and e['response']['status'] == 200 # whose key is not here
     differs = differences(servers(e['server']), e)
     assert bool(differs) == (e['label'] in DIFFERENT or signs), differs
+    if DIFFERENT.get(e['label']) is _MORE and e['response']['status'] == 200: # apart from those two, the lists are the same
+        server = servers(e['server'])
+        ours, theirs = (listed_in(known(server, json.loads(data))) for data in (send(server, e['request'])[2], body(e['response'])))
+        ours = [r for r in ours if r not in EXTRA]
+        assert ours[:len(theirs)] == theirs[:len(ours)] and len(ours) >= len(theirs) - len(EXTRA)
+
+
+def listed_in(answer):
+    "The names in an answer"
+    return [o.get('blobRef') or o['blob'] for o in answer['blobs'] or []]
 
 
 # ---- what the reference gets wrong, and what the recording cannot show ----
@@ -191,6 +203,74 @@ def test_largest_blobs_and_requests(server):
     assert ask(server.url, 'POST', BS + 'stat', urlencode({'camliversion': 1} | names), **form)[0] == 400
     del names['blob1001']
     assert ask(server.url, 'POST', BS + 'stat', urlencode({'camliversion': 1} | names), **form)[0] == 200
+
+
+CONFIG = 'text/x-camli-configuration'
+
+
+@pytest.mark.parametrize('path', ['/', '/bs-and-maybe-also-index/', '/bs/', '/my-search/', '/sighelper/', '/nothing/here', BS + 'enumerate-blobs'])
+def test_discovery_is_answered_at_any_address(server, path):
+    "`pk list` and `pk sync` ask at the blob root; Perkeep's client takes no other type than the bare one"
+    for more, head in (('', dict(Accept=CONFIG)), ('?camli.mode=config', {})):
+        status, headers, data = ask(server.url, path=path + more, **head)
+        assert (status, headers['content-type']) == (200, 'text/javascript')
+        says = json.loads(data)
+        assert data.startswith(b'{\n  "') and data.endswith(b'\n}')
+        assert {'blobRoot', 'searchRoot', 'jsonSignRoot', 'shareRoot', 'helpRoot', 'importerRoot', 'statusRoot'} <= says.keys()
+        assert says['helpRoot'] == '' and says['blobRoot'].endswith('/')
+        assert says['signing']['publicKeyBlobRef'] == KEY.public.ref and says['authToken'] == 'OmitAuthToken'
+        assert ask(server.url, 'HEAD', path + more, **head)[0] == 200
+    assert ask(server.url, path='/nothing/here', Accept=f'{CONFIG}, */*')[0] == 404
+
+
+def test_discovery_for_scripts(server):
+    found = ask(server.url, path='/?camli.mode=config&cb=a.b')[2].decode()
+    assert found.startswith('a.b({') and found.endswith('})')
+    assert ask(server.url, path='/?camli.mode=config&var=x')[2].decode().startswith('x = {')
+    assert ask(server.url, path='/?camli.mode=config&cb=alert(1)//')[2].startswith(b'{'), 'a name, or nothing'
+
+
+def test_the_token_of_discovery_lets_in_and_only_that(tmp_path):
+    with serve(MemoryBlobs(), KEY, auth=('anna', 'secret')) as s:
+        with connect(s.url, auth=('anna', 'secret')) as conn:
+            says = conn.http_session.get(s.url, params={'camli.mode': 'config'}).json()
+        assert re.fullmatch('[0-9a-f]{40}', says['authToken'])
+        assert ask(s.url, path=BS + 'enumerate-blobs', Authorization=f'Token {says["authToken"]}')[0] == 200
+        assert ask(s.url, path=BS + 'enumerate-blobs', Authorization='Token ' + '0' * 40)[0] == 401
+
+
+def test_a_claim_with_a_wrong_signature_is_kept_and_means_nothing(server):
+    "Perkeep says that it is not stored, and stores it"
+    node = ref_of(blob := new_permanode(KEY))
+    upload(server, (node, blob), (ref_of(good := set_attribute(KEY, node, 'title', 'good')), good))
+    bad = set_attribute(KEY, node, 'title', 'evil!').replace(b'evil!', b'wrong')
+    got = upload(server, (ref_of(bad), bad))
+    assert [o['blobRef'] for o in got['received']] == [ref_of(bad)] and 'errorText' not in got
+    assert ask(server.url, path=BS + ref_of(bad))[2] == bad
+    with connect(server.url) as conn:
+        assert conn.searcher.describe_blob(node).attributes == dict(title=['good'])
+        assert [c.value for c in conn.searcher.get_claims_for_permanode(node)] == ['good']
+
+
+def test_a_deletion_may_come_before_what_it_deletes(server, tmp_path):
+    "In any order, and after a start from nothing, the state is one; Perkeep applies such a deletion when it is started again"
+    node = ref_of(blob := new_permanode(KEY))
+    tag = set_attribute(KEY, node, 'tag', 'x', at='2020-01-01T00:00:00Z')
+    for each in (delete(KEY, ref_of(tag)), tag, blob): upload(server, (ref_of(each), each))
+    with connect(server.url) as conn:
+        assert conn.searcher.describe_blob(node).attributes == {} and list(conn.searcher.query('tag:x')) == []
+    with serve(server.store, KEY) as again, connect(again.url) as conn:
+        assert conn.searcher.describe_blob(node).attributes == {} and list(conn.searcher.query('tag:x')) == []
+
+
+def test_a_stranger_deletes_nothing(server):
+    other, node = new_signing_key(1024), ref_of(blob := new_permanode(KEY))
+    claim = set_attribute(KEY, node, 'title', 'mine')
+    for each in (blob, claim, other.public.blob, delete(other, node), delete(other, ref_of(claim)), set_attribute(other, node, 'title', 'yours')):
+        upload(server, (ref_of(each), each))
+    with connect(server.url) as conn:
+        assert [r.blobref for r in conn.searcher.query('title:mine')] == [node]
+        assert conn.searcher.describe_blob(node).attributes == dict(title=['mine'])
 
 
 def test_listing_and_waiting(server):
@@ -262,6 +342,8 @@ def test_shares_end_when_the_owner_says_so(server):
     def status(ref, *via, more=''): return ask(server.url, path=f'/share/{ref}?via={",".join(via)}{more}')[0]
     assert [status(deep), status(file, deep), status(chunk, deep, file), status(file, deep, more='&assemble=1')] == [200] * 4
     assert [status(flat), status(file, flat), status(chunk, flat, file), status(file, flat, more='&assemble=1')] == [200, 200, 401, 401]
+    start = time.monotonic()
+    assert status(file) == 401 and time.monotonic() - start >= .19, 'a refusal does not tell, by being quick, that there is nothing'
     assert [status(theirs), status(file, theirs), status(old), status(chunk, deep), status(KEY.public.ref, deep), status(file)] == [401] * 6
     got = ask(server.url, path=f'/share/{file}?via={deep}&assemble=1')
     assert got[2] == b'a secret text' and got[1]['content-security-policy'] == 'sandbox'

@@ -1,4 +1,4 @@
-"""The table of features in `nbs/guide/notebook.ipynb`: each row names tests, and they exist."""
+"""The tables of features in `nbs/guide/notebook.ipynb` and of rules in `nbs/guide/blobs.ipynb`: each row names tests, and they exist."""
 import ast, json
 from functools import cache
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 root = Path(__file__).resolve().parents[1]
-features = json.loads((root/'tests'/'features.json').read_text(encoding='utf-8'))
+features, rules = (json.loads((root/'tests'/f'{n}.json').read_text(encoding='utf-8')) for n in ('features', 'blob_rules'))
 
 
 @cache
@@ -18,9 +18,10 @@ def functions_of(file):
 
 def test_every_feature_has_a_row():
     assert [f['number'] for f in features] == [*range(1, 27), *range(29, 33)]
+    assert [r['number'] for r in rules] == [*range(1, 21), *(f'S{i}' for i in range(1, 16))]
 
 
-@pytest.mark.parametrize('row', features, ids=lambda f: f'{f["number"]}-{f["feature"]}')
+@pytest.mark.parametrize('row', features + rules, ids=lambda f: f'{f["number"]}-{f["feature"]}')
 def test_the_tests_of_a_row_exist(row):
     assert row['feature'] and row['how'] and row['tests']
     for name in row['tests']:

@@ -171,15 +171,16 @@ def _form(names):
 
 def _confirmed(answer, key, asked):
     "Name and size of each blob in an answer; no other than those asked for"
-    found = {o.get('blobRef'): o.get('size') for o in listed(answer, key)}
+    try: found = {o['blobRef']: o['size'] for o in listed(answer, key)}
+    except (KeyError, TypeError): raise ServerError('the server gives a blob without name or size') from None
+    for ref in found.keys() - asked: raise ServerError(f'the server tells of {ref!r:.90}, which nobody asked for')
     for ref,size in found.items():
-        if ref not in asked: raise ServerError(f'the server tells of {ref!r:.90}, which nobody asked for')
-        _sound_size(ref, size)
+        if type(size) is not int or size < 0: raise _no_size(ref, size)
     return found
 
-def _sound_size(ref, size):
-    "Fail unless `size` is a number of bytes"
-    if type(size) is not int or size < 0: raise ServerError(f'the server gives {size!r:.60} for the size of {ref}')
+def _no_size(ref, size):
+    "The error that `size` is no number of bytes"
+    return ServerError(f'the server gives {size!r:.60} for the size of {ref}')
 
 # %% ../../nbs/blobs/blobclient.ipynb #e1ffaf76
 @patch
@@ -254,7 +255,7 @@ def enumerate(
             ref,size = o.get('blobRef'),o.get('size')
             if not isinstance(ref, str) or ref <= after:
                 raise ServerError(f'after {after!r} the server lists {ref!r:.90}')
-            _sound_size(ref, size)
+            if type(size) is not int or size < 0: raise _no_size(ref, size)
             after,left = ref,None if left is None else left - 1
             yield BlobMeta(ref, size, self)
         if not answer.get('continueAfter'): return

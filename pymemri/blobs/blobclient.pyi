@@ -160,8 +160,8 @@ def _confirmed(answer, key, asked):
     """Name and size of each blob in an answer; no other than those asked for"""
     ...
 
-def _sound_size(ref, size):
-    """Fail unless `size` is a number of bytes"""
+def _no_size(ref, size):
+    """The error that `size` is no number of bytes"""
     ...
 
 class Uploads:

@@ -7,6 +7,7 @@ __all__ = ['RemoteBlobs']
 
 # %% ../../nbs/blobs/remote.ipynb #7da7b533
 from typing import Iterable, Iterator
+from fastcore.basics import patch
 from ..core import TooLarge
 from ..crypto import Source, pieces
 from .blobclient import MAX_BLOB, Blob
@@ -46,11 +47,22 @@ class RemoteBlobs:
         return self.connection.blobs.get_size_multi(ref)[ref]
     def sizes(self, refs:Iterable[Ref])->dict[Ref,int|None]:
         "Bytes of many, by name, a thousand in one question"
-        return self.connection.blobs.get_size_multi(*refs)
-    def remove(self, ref:Ref)->None:
-        "Have the server forget the blob; `ServerError` with status 403 if it keeps everything"
-        parse_ref(ref)
-        self.connection.blobs.remove(ref)
-    def refs(self, after:Ref='')->Iterator[Ref]:
-        "All names after `after`, sorted; fetched a thousand at a time"
-        return (b.blobref for b in self.connection.blobs.enumerate(after))
+        for name in (names := list(refs)): parse_ref(name)
+        return self.connection.blobs.get_size_multi(*names)
+
+# %% ../../nbs/blobs/remote.ipynb #ead4dd90
+@patch
+def remove(self:RemoteBlobs, ref:Ref)->None:
+    "Have the server forget the blob; `ServerError` with status 403 if it keeps everything"
+    self.remove_many([ref])
+
+@patch
+def remove_many(self:RemoteBlobs, refs:Iterable[Ref])->None:
+    "The same for many, a thousand in one request"
+    for name in (names := list(refs)): parse_ref(name)
+    self.connection.blobs.remove(*names)
+
+@patch
+def refs(self:RemoteBlobs, after:Ref='')->Iterator[Ref]:
+    "All names after `after`, sorted; fetched a thousand at a time"
+    return (b.blobref for b in self.connection.blobs.enumerate(after))

@@ -7,12 +7,12 @@ __all__ = ['Sealed', 'put_sealed', 'open_sealed', 'SealedBlobs']
 
 # %% ../../nbs/blobs/sealed.ipynb #13762a72
 import hmac, threading
-from typing import Iterator, NamedTuple
+from typing import Iterable, Iterator, NamedTuple
 from fastcore.basics import patch
 from ..core import Damaged, NotFound, WrongKey
 from ..crypto import HEADER, TAG, Source, key_bytes, open_chunks, random_key, seal, seal_chunks, unseal
 from .ref import Ref, hasher, parse_ref, ref_of, verified
-from .store import Blobs, claimed
+from .store import Blobs, claimed, remove_from
 
 # %% ../../nbs/blobs/sealed.ipynb #f535623a
 class Sealed(NamedTuple):
@@ -125,13 +125,18 @@ class _Index:
         "A label of `plain` that was read, and stands, and leads to a ciphertext"
         for ref,label in [*self.labels.get(plain, {}).items()]:
             if None not in (self.inner.size(ref), self.inner.size(label.ref)): return label
-    def marked(self, plain:Ref)->bool:
-        "Whether `plain` may be here"
-        return self.inner.size(_mark_of(self._key, plain)[0]) is not None
-    def mark(self, plain:Ref):
-        "Have it known that `plain` is here"
-        ref,data = _mark_of(self._key, plain)
-        if self.inner.size(ref) is None: self.inner.put(data, ref)
+
+# %% ../../nbs/blobs/sealed.ipynb #6ef6a736
+@patch
+def marked(self:_Index, plain:Ref)->bool:
+    "Whether `plain` may be here"
+    return self.inner.size(_mark_of(self._key, plain)[0]) is not None
+
+@patch
+def mark(self:_Index, plain:Ref):
+    "Have it known that `plain` is here"
+    ref,data = _mark_of(self._key, plain)
+    if self.inner.size(ref) is None: self.inner.put(data, ref)
 
 # %% ../../nbs/blobs/sealed.ipynb #413b2bed
 class SealedBlobs:
@@ -163,23 +168,35 @@ class SealedBlobs:
             else: self._index.take(self.inner.put(_seal_label(self._key, _Label(plain, at, key, size))))
             self._index.mark(plain)
         return plain
-    def open(self, ref:Ref)->Iterator[bytes]:
-        "The plaintext in parts of a chunk; `NotFound` at once, `Damaged` before its last part"
-        if label := self._find(ref): return verified(ref, _chunks(self.inner, label))
-        bad = len(self._index.bad)
-        raise NotFound(f'no blob {ref}' + (f' (it may be hidden: labels do not open: {bad})' if bad else ''))
-    def get(self, ref:Ref)->bytes:
-        "The whole plaintext, verified"
-        return b''.join(self.open(ref))
-    def size(self, ref:Ref)->int|None:
-        "Bytes of the plaintext, or None"
-        return label.size if (label := self._find(ref)) else None
 
 # %% ../../nbs/blobs/sealed.ipynb #ad1445c4
 @patch
+def open(self:SealedBlobs, ref:Ref)->Iterator[bytes]:
+    "The plaintext in parts of a chunk; `NotFound` at once, `Damaged` before its last part"
+    if label := self._find(ref): return verified(ref, _chunks(self.inner, label))
+    bad = len(self._index.bad)
+    raise NotFound(f'no blob {ref}' + (f' (it may be hidden: labels do not open: {bad})' if bad else ''))
+
+@patch
+def get(self:SealedBlobs, ref:Ref)->bytes:
+    "The whole plaintext, verified"
+    return b''.join(self.open(ref))
+
+@patch
+def size(self:SealedBlobs, ref:Ref)->int|None:
+    "Bytes of the plaintext, or None"
+    return label.size if (label := self._find(ref)) else None
+
+@patch
 def remove(self:SealedBlobs, ref:Ref)->None:
-    "Forget the blob and its key"
-    _remove(self._index, ref)
+    "Forget the blob and its key. It lists the inner store: many are forgotten sooner by `remove_many`"
+    self.remove_many([ref])
+
+@patch
+def remove_many(self:SealedBlobs, refs:Iterable[Ref])->None:
+    "Forget blobs and their keys, with no more listings than it takes for one"
+    for ref in (names := list(refs)): parse_ref(ref)
+    _remove(self._index, names)
 
 @patch
 def refs(self:SealedBlobs, after:Ref='')->Iterator[Ref]:
@@ -194,16 +211,15 @@ def _chunks(inner:Blobs, label:_Label)->Iterator[bytes]:
     try: return open_chunks(label.key, inner.open(label.ref))
     except WrongKey: raise Damaged(f'blob {label.plain} is damaged: the header of its ciphertext was changed') from None
 
-def _remove(index:_Index, plain:Ref):
-    "Remove every label of `plain`, then what they lead to, then its mark"
-    parse_ref(plain)
+def _remove(index:_Index, plains:list[Ref]):
+    "Remove every label of these names, then what they lead to, then their marks"
     with index.lock:
         index.read()
-        if not (gone := index.labels.pop(plain, {})) and not index.marked(plain): return
-        for ref,label in gone.items():
-            index.inner.remove(ref)
-            index.inner.remove(label.ref)
-            index.seen -= {ref, label.ref}
-        index.inner.remove(_mark_of(index._key, plain)[0])
-        index.read()
-        if index.labels.get(plain): index.mark(plain)
+        here = [p for p in dict.fromkeys(plains) if index.labels.get(p) or index.marked(p)]
+        if not here: return
+        gone = {ref: label.ref for p in here for ref,label in index.labels.get(p, {}).items()}
+        for refs in (gone.keys(), gone.values(), [_mark_of(index._key, p)[0] for p in here]):
+            remove_from(index.inner, refs)
+        index.read() # what was put meanwhile stays
+        for p in here:
+            if index.labels.get(p): index.mark(p)

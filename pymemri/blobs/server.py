@@ -21,12 +21,12 @@ from ..asgi import Server, ThreadedServer, address, answer, collect_seldom, list
 from ..core import Damaged, Invalid, NotFound, PodError, TooLarge
 from .files import read_file
 from .index import Index
-from .ref import DIGITS, Ref, all_refs, parse_ref
+from .ref import DIGITS, Ref, parse_ref
 from .schema import claim_of, nanos, planned_permanode, read_schema, set_attribute, state
 from .search import Search
 from .signing import (MOST_SCHEMA, BadSignature, PublicKey, SigningKey, identity, json_object, read_signed,
                                    sign_text)
-from .store import Blobs, MemoryBlobs, sizes_in
+from .store import Blobs, MemoryBlobs, remove_from, sizes_in
 
 # %% ../../nbs/blobs/server.ipynb #fffd11a3
 def is_loopback(ip:str)->bool:
@@ -38,6 +38,7 @@ def _same(a:str, b:str)->bool:
     "Whether two secrets are equal, in a time that does not tell where they differ"
     return hmac.compare_digest(a.encode('utf-8', 'replace'), b.encode('utf-8', 'replace'))
 
+# %% ../../nbs/blobs/server.ipynb #e9d16d47
 class Access:
     "Who may use a server"
     def __init__(
@@ -327,8 +328,11 @@ def _seconds(text:str)->int:
 # %% ../../nbs/blobs/server.ipynb #d52a69f8
 @patch
 def sizes(self:App, refs:list[Ref])->dict[Ref,int]:
-    "Sizes of the blobs that are here"
-    found = sizes_in(self.store, dict.fromkeys(filter(_has, refs)))
+    "Sizes of the blobs that are here; `Invalid` if one of the names is none"
+    try: found = sizes_in(self.store, refs)
+    except Invalid: # perhaps because of a digest that we do not know, and then it is not here
+        if not all(map(_formed, refs)): raise
+        found = sizes_in(self.store, filter(_has, refs))
     return {r: n for r,n in found.items() if n is not None}
 
 @patch
@@ -344,15 +348,16 @@ async def waited(self:App, f:Callable[[], Any], enough:Callable[[Any], bool], se
 @patch
 async def stat(self:App, ask:Ask)->Answer:
     "Sizes of blobs"
-    try: form = await _form(ask)
+    try:
+        form = await _form(ask)
+        names = _names(form)
+        if not form.get('camliversion') or len(names) > 1000: return _bad()
+        all_here,seconds = len(set(names)),_seconds(form.get('maxwaitsec', ''))
+        found = await self.waited(partial(self.sizes, names), lambda f: len(f) == all_here, seconds)
     except Invalid: return _bad()
-    names = _names(form)
-    if not form.get('camliversion') or len(names) > 1000: return _bad()
-    if not all_refs(names) and not all(map(_formed, names)): return _bad()
-    seconds = _seconds(form.get('maxwaitsec', ''))
-    found = await self.waited(partial(self.sizes, names), lambda f: len(f) == len(set(names)), seconds)
     return _sizes('stat', found, canLongPoll=True)
 
+# %% ../../nbs/blobs/server.ipynb #bac0253d
 @patch
 async def enumerate(self:App, ask:Ask)->Answer:
     "Names and sizes, a page at a time"
@@ -391,7 +396,7 @@ async def remove(self:App, ask:Ask)->Answer:
     names = _names(await _form(ask))
     if len(names) > 1000 or not all(r and _formed(r) and _has(r) for r in names): return _bad()
     def forget():
-        for r in names: self.store.remove(r)
+        remove_from(self.store, names)
         self.index.remove(*names)
     await self.run(forget)
     return _js(dict(removed=names, error=''))

@@ -6,12 +6,14 @@
 __all__ = ['AGAIN', 'Credentials', 'origin', 'fingerprint_of', 'new_session', 'said', 'ask', 'read_json', 'listed']
 
 # %% ../../nbs/blobs/session.ipynb #6a171348
-import base64, json, re, time
+import base64, json, re, secrets, time
 from functools import cache
 from urllib.parse import urljoin, urlsplit
+import msgspec
 from .. import __version__
 from ..core import Invalid
 from .exceptions import AuthenticationError, NotFoundError, ServerError, ServerUnreachableError
+from .ref import all_refs
 
 # %% ../../nbs/blobs/session.ipynb #fe7c11b6
 class Credentials:
@@ -48,15 +50,26 @@ def origin(url:str)->tuple:
     try: return u.scheme, (u.hostname or '').lower(), u.port or {'http': 80, 'https': 443}.get(u.scheme)
     except ValueError: return u.scheme, '', None
 
-# %% ../../nbs/blobs/session.ipynb #bcbfdd28
-AGAIN = (502, 503, 504) # a proxy answers for a server that is down, or the server is busy
-
-def _plain_form(data)->str|None:
-    "A form of nothing but refs and numbers, as it is sent; requests would look at each letter, twice. None for others"
-    if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()): return None
+# %% ../../nbs/blobs/session.ipynb #2fdd079a
+def _plain_form(data)->tuple[str,str]|None:
+    "A form of nothing but refs and numbers, and its type; requests would look at each letter, twice. None for others"
+    if not isinstance(data, dict) or set(map(type, data.values())) != {str}: return None
     text = '&'.join(f'{k}={v}' for k,v in data.items())
     plain = re.fullmatch('[a-z0-9=&-]+', text) and text.count('&') == len(data) - 1 and text.count('=') == len(data)
-    return text if plain else None
+    return (text, 'application/x-www-form-urlencoded') if plain else None
+
+def _plain_parts(files)->tuple[bytes,str]|None:
+    "Parts whose names are refs, and their type; requests would quote each name. None for others"
+    if not isinstance(files, list) or not all_refs(name for name,_ in files): return None
+    boundary,parts = secrets.token_hex(16),[]
+    for name,(file,data,kind) in files:
+        if file != name or kind != 'application/octet-stream' or not isinstance(data, bytes): return None
+        parts += [f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'
+                  f'Content-Type: {kind}\r\n\r\n'.encode(), data, b'\r\n']
+    return b''.join(parts) + f'--{boundary}--\r\n'.encode(), f'multipart/form-data; boundary={boundary}'
+
+# %% ../../nbs/blobs/session.ipynb #bcbfdd28
+AGAIN = (502, 503, 504) # a proxy answers for a server that is down, or the server is busy
 
 @cache
 def _session_class():
@@ -67,9 +80,11 @@ def _session_class():
         "A requests session that waits `timeout` seconds at most for each piece of an answer, and asks `tries` times"
         timeout, tries, pause = 30.0, 3, 0.1
         def request(self, method, url, **kwargs):
-            if form := _plain_form(kwargs.get('data')):
-                head = {'Content-Type': 'application/x-www-form-urlencoded'}
-                kwargs |= dict(data=form, headers=head | (kwargs.get('headers') or {}))
+            data,files = kwargs.get('data'),kwargs.get('files')
+            if plain := _plain_parts(files) if files and not data else None if files else _plain_form(data):
+                body,kind = plain
+                head = {'Content-Type': kind} | (kwargs.get('headers') or {})
+                kwargs |= dict(data=body, files=None, headers=head)
             return super().request(method, url, **kwargs)
         def send(self, request, **kwargs):
             if kwargs.get('timeout') is None: kwargs['timeout'] = self.timeout
@@ -171,8 +186,8 @@ def read_json(
     session=None, # Its credentials are struck out of what the server says
 )->dict:
     "The JSON object in an answer; `ServerError` if it is none, or if it is one that says `error`"
-    try: found = json.loads(response.content)
-    except (ValueError, RecursionError): found = None
+    try: found = msgspec.json.decode(response.content)
+    except (msgspec.MsgspecError, ValueError, RecursionError): found = None
     if not isinstance(found, dict): raise ServerError(f'half an answer, or none: {said(response, session)!r}')
     if found.get('error'): raise ServerError(said(response, session))
     return found
@@ -184,5 +199,5 @@ def listed(
     "A list of objects in an answer; null is an empty one, and none at all is no answer"
     if key not in answer: raise ServerError(f'the server gave no `{key}`')
     found = answer[key] if answer[key] is not None else []
-    if isinstance(found, list) and all(isinstance(o, dict) for o in found): return found
+    if isinstance(found, list) and set(map(type, found)) <= {dict}: return found
     raise ServerError(f'the server gave {type(found).__name__} for the list `{key}`')
