@@ -20,6 +20,7 @@ from pymemri.data.item import Item, unset
 from pymemri.kv.clientoptions import ClientOptionsBuilder
 from pymemri.kv.document import UPSERT, Event, IKVDocument, encode_event
 from pymemri.kv.factory import create_new_reader, create_new_writer, create_store
+from pymemri.kv.index import checked
 from pymemri.kv.log import FileLog
 from pymemri.pod.client import PodClient
 
@@ -169,7 +170,7 @@ def read(rows, n, reader, redis):
     "One value, against raw LMDB, a dict and Redis"
     raw, number = bare_get(reader)
     get, plain = reader.get_string_value, {key(i): value(i, 'one') for i in range(n)}
-    assert get(key(7), 'one') == value(7, 'one') == raw(key(7).encode() + number).decode()
+    assert get(key(7), 'one') == value(7, 'one') == checked(raw(key(7).encode() + number)).decode()
     sides = dict(ours=lambda k: get(k, 'one'), raw=lambda k: raw(k.encode() + number), dict=plain.get)
     if redis:
         redis.fill(n)

@@ -8,10 +8,12 @@ import pytest
 from pymemri.core import Damaged, PodError
 from pymemri.kv.clientoptions import ClientOptionsBuilder
 from pymemri.kv.document import IKVDocument
+from pymemri.kv.exceptions import Full
 from pymemri.kv.factory import create_new_reader, create_new_writer, create_store
 from pymemri.kv.log import FileLog, frame_of
 
 from kv_process import whole
+from waiting import wait_for
 
 PROCESS = Path(__file__).with_name('kv_process.py')
 
@@ -183,6 +185,127 @@ def test_a_full_disk(options):
         assert kept > 10 and {d.fields['id'] for d in reader} == {*(f'{n}' for n in range(kept)), 'after'} and all(map(whole, reader))
 
 
+@pytest.mark.parametrize('which', ['value', 'number', 'head', 'schema'])
+def test_a_flipped_byte_in_the_index(options, which):
+    "A reader that meets it says so, or the applier finds it, and the index is made anew from the log: nothing wrong stays"
+    with create_new_writer(options) as writer, create_new_reader(options) as reader:
+        writer.batch_upsert_fields(number(n) for n in range(500))
+        reader.catch_up()
+        index = reader.indexes[0]
+        with index.using() as snap:
+            numbers = {k: n for name, (kind, n) in ((name, next(iter(kinds.items()))) for name, kinds in snap.schema.fields.items()) for k in [name]}
+            wanted = dict(value=b'77' + numbers['c'], number=b'77' + numbers['a'], head=b'77' + bytes(3)).get(which)
+            stored = bytes(snap.get(wanted)) if wanted else bytes(snap.txn.get(b'schema', db=index.meta))
+        path, mount, pid = index.path / 'data.mdb', reader.mount, applier_of(reader)
+    os.kill(pid, signal.SIGKILL)
+    while pid_exists(pid): time.sleep(0.01)
+    data = bytearray(path.read_bytes())
+    at = data.find((wanted or b'') + stored) + len(wanted or b'')
+    assert at > 100
+    while at > 100: # an old page may hold it too
+        data[at] ^= 1
+        at = data.find((wanted or b'') + stored, at) + len(wanted or b'')
+    path.write_bytes(data)
+    deadline = time.monotonic() + 600
+    while True:
+        try:
+            with create_new_reader(options) as reader:
+                while reader.indexes[0].now[1] == 1 and time.monotonic() < deadline: # the applier has not looked yet
+                    if which in ('value', 'number', 'head'):
+                        try: assert reader.get_document('77') == number(77)
+                        except Damaged as e: assert 'made anew' in str(e)
+                assert all(whole(d) for d in reader) and sum(1 for d in reader) == 500
+                assert reader.get_document('77') == number(77) and reader.health_check() and reader.indexes[0].now[1] == 2
+                return
+        except Damaged: assert time.monotonic() < deadline # it was met while starting
+
+
+def test_what_no_reader_met_the_applier_finds(options):
+    "The shortest ways of reading do not look: `get_string_value` is right again when the applier has read through the index"
+    with create_new_writer(options) as writer, create_new_reader(options) as reader:
+        writer.batch_upsert_fields(number(n) for n in range(5000))
+        reader.catch_up()
+        path, pid = reader.indexes[0].path / 'data.mdb', applier_of(reader)
+    os.kill(pid, signal.SIGKILL)
+    while pid_exists(pid): time.sleep(0.01)
+    data = bytearray(path.read_bytes())
+    data[data.find(b'4321' * 100) + 150] ^= 1
+    path.write_bytes(data)
+    with create_new_reader(options) as reader:
+        deadline = time.monotonic() + 600
+        while reader.get_bytes_value('4321', 'c') != b'4321' * 100 and time.monotonic() < deadline: time.sleep(0.01)
+        assert reader.get_bytes_value('4321', 'c') == b'4321' * 100 and reader.get_string_value('4321', 'b') == '4321'
+        reader.snapshot()
+
+
+def test_no_snapshot_is_made_of_what_is_damaged(options):
+    with create_new_writer(options) as writer, create_new_reader(options) as reader:
+        writer.batch_upsert_fields(number(n) for n in range(100))
+        reader.catch_up()
+        path, pid = reader.indexes[0].path / 'data.mdb', applier_of(reader)
+        data = path.read_bytes()
+        os.kill(pid, signal.SIGSTOP) # it does not look now
+        at = data.find(b'42' * 100)
+        with path.open('r+b') as f:
+            f.seek(at + 50)
+            f.write(bytes([data[at + 50] ^ 1]))
+        try:
+            with pytest.raises(Damaged, match='made anew'): reader.snapshot()
+        finally: os.kill(pid, signal.SIGCONT)
+        deadline = time.monotonic() + 600
+        while reader.indexes[0].now[1] == 1 and time.monotonic() < deadline: time.sleep(0.01)
+        assert reader.get_document('42') == number(42) and reader.snapshot() == [100]
+
+
+def full_and_back(options, fill, empty):
+    "Readers are told that the disk under the applier is full, go on with what they have, and get the rest when there is room"
+    with create_new_writer(options) as writer, create_new_reader(options) as reader:
+        writer.batch_upsert_fields(number(n) for n in range(100))
+        reader.catch_up()
+        fill(reader)
+        deadline = time.monotonic() + 600
+        written = 100
+        while reader.health_check() and time.monotonic() < deadline:
+            writer.batch_upsert_fields(number(n) for n in range(written, written + 500)) # the log is elsewhere
+            written += 500
+            until = time.monotonic() + 2
+            while reader.health_check().lag and time.monotonic() < until and reader.health_check(): time.sleep(0.01)
+        health = reader.health_check()
+        assert not health and 'full' in health.message and health.lag > 0
+        assert all(whole(d) for d in reader) and reader.get_document('7') == number(7)
+        with pytest.raises(Full): reader.catch_up()
+        with pytest.raises(Full): create_new_reader(options).startup()
+        empty(reader)
+        while not reader.health_check() and time.monotonic() < deadline: time.sleep(0.01)
+        reader.catch_up(600)
+        assert reader.health_check() and sum(whole(d) for d in reader) == written
+
+
+def test_a_full_disk_under_the_applier(options):
+    "A limit on the size of its files stands for it"
+    import resource
+    def limit(reader, size): resource.prlimit(applier_of(reader), resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    full_and_back(options, lambda r: limit(r, 400_000), lambda r: limit(r, resource.RLIM_INFINITY))
+
+
+def test_a_disk_that_is_really_full(options, tmp_path):
+    "The same on a file system of 3 MB, with a file that takes what is left of it"
+    mount = Path(options.mount_directory)
+    mount.mkdir()
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', str(mount)], capture_output=True).returncode:
+        pytest.skip('only who may mount file systems can have a small one')
+    try:
+        def fill(reader):
+            with (mount / 'ballast').open('wb', buffering=0) as f:
+                for size in (65536, 4096):
+                    try:
+                        while f.write(bytes(size)) == size: pass
+                    except OSError: pass
+        full_and_back(options, fill, lambda r: (mount / 'ballast').unlink())
+    finally:
+        subprocess.run(['umount', '-l', str(mount)], check=True)
+
+
 def test_an_old_snapshot_of_another_store_is_not_used(options, tmp_path):
     "A store of the same name, made again after its folder was removed, gets nothing of the old one"
     import shutil
@@ -194,9 +317,7 @@ def test_an_old_snapshot_of_another_store_is_not_used(options, tmp_path):
     create_store(options, 'id')
     with create_new_writer(options) as writer, create_new_reader(options) as reader:
         writer.upsert_fields(number(2))
-        deadline = time.monotonic() + 30
-        while [d.fields['a'] for d in reader] != [2] and time.monotonic() < deadline: time.sleep(0.05)
-        assert [d.fields['a'] for d in reader] == [2]
+        wait_for(lambda: [d.fields['a'] for d in reader] == [2])
 
 
 def test_a_forked_child_is_told(options):

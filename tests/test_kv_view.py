@@ -1,5 +1,5 @@
 """Views of a Pod: against plain reading of it, embedded and served, whatever happens; killed, damaged, and looked at on disk."""
-import json, os, stat, subprocess, sys, threading, time
+import json, os, resource, stat, subprocess, sys, threading, time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from pymemri.core import Damaged, Invalid, WrongKey, now_ms
 from pymemri.data.item import Item, unset
 from pymemri.data.schema import Person
-from pymemri.kv.exceptions import NotStarted
+from pymemri.kv.exceptions import Full, NotStarted
 from pymemri.pod.client import Dog, PodClient
 
 from serving import Server
@@ -319,6 +319,21 @@ def test_a_flipped_byte(client):
     path.write_bytes(data)
     with pytest.raises(Damaged): client.view(Dog, ['age'], 'name')
     with client.view(Dog, ['age'], 'name', anew=True) as view: assert [view.get_value(n, 'age') for n in names] == [*range(20)]
+
+
+def test_a_full_disk(client):
+    "The view stays as it was, and goes on when there is room; a limit on the size of files stands for a full disk"
+    client.api.bulk(create_items=[dict(type='Dog', name=f'dog {i}', age=i) for i in range(500)])
+    with client.view(Dog, ['age'], 'name') as view:
+        client.api.bulk(create_items=[dict(type='Dog', name=f'new {i}', age=i) for i in range(5000)])
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((view.index.path / 'data.mdb').stat().st_size + 40_000, before[1]))
+        try:
+            with pytest.raises(Full, match='full'): view.refresh()
+            assert view.get_value('dog 499', 'age') == 499 and sum(1 for d in view if d['name'] < 'e') == 500
+        finally: resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        view.refresh()
+        assert len(view) == 5500 and view.get_value('new 4999', 'age') == 4999
 
 
 def test_a_view_that_is_open_elsewhere_is_made_anew(client):

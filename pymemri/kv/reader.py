@@ -19,8 +19,9 @@ from .applier import Trouble, hold, is_held, make_snapshot, snapshots, start_app
 from .client import Health, IKVReader
 from .clientoptions import ClientOptions
 from .document import IKVDocument, Value, check_names, key_of
-from .exceptions import NotStarted, Unreachable, WrongType
+from .exceptions import Full, NotStarted, Unreachable, WrongType
 from .index import IndexReader
+from .log import telling
 from .place import opened_store, partition_of, store_folder
 
 # %% ../../nbs/kv/reader.ipynb #c0b962b3
@@ -49,13 +50,15 @@ class _Reader:
             stack.callback(self.place.close)
             self.name = store_folder(self.facts.account, self.facts.store)
             folder = f'{self.name}-{self.facts.id[:16]}' # a store that is made anew has another
-            self.mount = private_folder(Path(self.options.mount_directory).expanduser().absolute()/folder)
-            stack.enter_context(hold(self.mount/'readers.lock', wait=True, shared=True))
+            self.mount = Path(self.options.mount_directory).expanduser().absolute()/folder
+            with telling(self.mount):
+                private_folder(self.mount)
+                stack.enter_context(hold(self.mount/'readers.lock', wait=True, shared=True))
+                found = [IndexReader(self.mount/str(p)) for p in range(self.facts.partitions)]
+            for index in found: stack.callback(index.close)
             self.logs = [self.place.log(self.name, p) for p in range(self.facts.partitions)]
             for log in self.logs: stack.callback(log.close)
             self.trouble = Trouble(self.mount)
-            found = [IndexReader(self.mount/str(p)) for p in range(self.facts.partitions)]
-            for index in found: stack.callback(index.close)
             self.attend()
             self.follow(found, [log.last() for log in self.logs], 3600)
             self.ended = Signal()
@@ -96,7 +99,8 @@ def follow(self:_Reader, indexes:list[IndexReader], upto:list[int], seconds:floa
     until, pause, looked = time.monotonic() + seconds, 0.0005, time.monotonic()
     while not all(self.has(index, at) for index, at in zip(indexes, upto)):
         if (now := time.monotonic()) > looked + 1:
-            if message := self.trouble.read(): raise (Damaged if 'damaged' in message else Unreachable)(message)
+            if message := self.trouble.read():
+                raise (Damaged if 'damaged' in message else Full if 'is full' in message else Unreachable)(message)
             looked = now
             self.attend()
         if now > until: raise Unreachable(f'the index did not catch up in {seconds:g} s; see health_check()')
@@ -221,7 +225,8 @@ def snapshot(self:_Reader,
     out = []
     for p, (index, log) in enumerate(zip(self.indexes, self.logs)):
         index.position()
-        out.append(make_snapshot(index.env, self.snapshot_folder()/str(p)))
+        try: out.append(make_snapshot(index.env, self.snapshot_folder()/str(p)))
+        except Damaged: raise index.damaged()
         if trim: log.trim(snapshots(self.snapshot_folder()/str(p))[-1][0])
     return out
 

@@ -15,8 +15,9 @@ from .applier import Trouble, hold, is_held, make_snapshot, snapshots, start_app
 from .client import Health, IKVReader
 from .clientoptions import ClientOptions
 from .document import IKVDocument, Value, check_names, key_of
-from .exceptions import NotStarted, Unreachable, WrongType
+from .exceptions import Full, NotStarted, Unreachable, WrongType
 from .index import IndexReader
+from .log import telling
 from .place import opened_store, partition_of, store_folder
 
 def logger_of(options: ClientOptions) -> logging.Logger:
