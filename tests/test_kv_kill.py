@@ -13,6 +13,7 @@ from pymemri.kv.factory import create_new_reader, create_new_writer, create_stor
 from pymemri.kv.log import FileLog, frame_of
 
 from kv_process import whole
+from waiting import wait_for
 
 PROCESS = Path(__file__).with_name('kv_process.py')
 
@@ -316,9 +317,7 @@ def test_an_old_snapshot_of_another_store_is_not_used(options, tmp_path):
     create_store(options, 'id')
     with create_new_writer(options) as writer, create_new_reader(options) as reader:
         writer.upsert_fields(number(2))
-        deadline = time.monotonic() + 30
-        while [d.fields['a'] for d in reader] != [2] and time.monotonic() < deadline: time.sleep(0.05)
-        assert [d.fields['a'] for d in reader] == [2]
+        wait_for(lambda: [d.fields['a'] for d in reader] == [2])
 
 
 def test_a_forked_child_is_told(options):

@@ -12,6 +12,7 @@ from pymemri.kv.log import check_log
 from pymemri.kv.redislog import RedisPlace
 
 from redis_server import RedisServer
+from waiting import wait_for
 
 
 @pytest.fixture
@@ -138,10 +139,7 @@ def test_a_server_that_lost_its_end_is_noticed(server, tmp_path):
         shutil.copytree(tmp_path / 'older', server.folder)
         server.start()
         for i in range(7): writer.upsert_fields(person(f'new {i}', n=i))
-        deadline = time.monotonic() + 60
-        while {d.fields['name'] for d in reader} != {'Alice', *(f'new {i}' for i in range(7))}:
-            assert time.monotonic() < deadline, [d.fields for d in reader]
-            time.sleep(0.05)
+        wait_for(lambda: {d.fields['name'] for d in reader} == {'Alice', *(f'new {i}' for i in range(7))})
 
 
 def test_odd_servers(server, tmp_path):

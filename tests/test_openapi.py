@@ -106,7 +106,7 @@ def test_every_answer_is_as_described(api, path, method):
             case.body = sound(case.body, rnd)
             if op == 'upload_file': case.headers['Authorization'] = HEADER
         if op == 'rekey' and isinstance(case.body, dict): case.body['auth'] = AUTH | {'databaseKey': '00' * 32} # the wrong one
-        response = case.call(base_url=api.served.url, timeout=10)
+        response = case.call(base_url=api.served.url, timeout=600)
         calls.append(response.status_code)
         case.validate_response(response, checks=checks)
 
@@ -153,7 +153,7 @@ RAW = [b'', b'{', b'\xff', b'[1]', b'null', b'[' * 10**5, b'{"a":' * 10**5, b'{"
 @pytest.mark.parametrize('wire', ['v5', 'v4'])
 def test_odd_payloads_are_the_senders_fault(api, wire):
     fill(api.served)
-    line, bad = http.client.HTTPConnection('127.0.0.1', api.served.settings.port, timeout=30), []
+    line, bad = http.client.HTTPConnection('127.0.0.1', api.served.settings.port, timeout=600), []
     ops = sorted(OPERATIONS.keys() | SPECIAL) if wire == 'v5' else sorted(n for n in OPERATIONS if n in (
         'get_item', 'search', 'get_edges', 'create_item', 'update_item', 'delete_item', 'create_edge', 'bulk'))
     for op in ops:

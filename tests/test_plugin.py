@@ -17,6 +17,7 @@ from pymemri.pod.keys import read_pod_key, store_keys
 from pymemri.server.serve import Served
 
 from serving import Server
+from waiting import wait_for
 
 root = Path(__file__).resolve().parents[1]
 SECRET = 'correct-horse-battery'
@@ -276,14 +277,6 @@ def test_an_older_server(keys, tmp_path, folder, capsys):
 
 
 # ---- stopped from outside ----
-
-def wait_for(what, seconds=120):
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end, 'it never came'
-        time.sleep(.02)
-    return found
-
 
 def test_an_abort_stops_it_within_a_second(started, client, road, folder):
     "The best of eight counts: the machine has other work, too"

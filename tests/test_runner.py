@@ -6,6 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from waiting import wait_for
+
 from pymemri.data.schema import PluginRun
 from pymemri.engine.runner import OUTPUT
 from pymemri.pod.client import Dog, PodClient
@@ -141,13 +143,6 @@ def ended(client, run, wait=120):
     wait_for(lambda: not any(run.id in s.app.starter.runs.jobs for s in SERVED))
     client.reset_local_db()
     return client.get(run.id)
-
-
-def wait_for(true, seconds=120, why='waited in vain'):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, why
-        time.sleep(.02)
 
 
 def output(run): return run.output[0].content if run.output else ''
@@ -375,7 +370,7 @@ def test_a_pod_that_is_killed_leaves_no_orphan_and_the_next_one_marks_the_run(ho
     assert len(living(pids)) == n and set(pids) <= set(family) and len(family) > n  # the supervisor too
     host.kill()
     host.wait()
-    wait_for(lambda: not living(family), 5, 'an orphan is left')
+    wait_for(lambda: not living(family), 'an orphan is left')
     with PodClient(home=home, owner_key=OWNER, database_key=KEY) as client:
         run = client.get(id)
         assert (run.status, run.error) == ('error', 'the Pod that ran it ended')

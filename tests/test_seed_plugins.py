@@ -26,6 +26,7 @@ from pymemri.server.serve import Served
 from pymemri.server.settings import Settings
 
 from oauth_server import OAuthServer
+from waiting import wait_for
 
 root = Path(__file__).resolve().parents[1]
 OWNER, DATABASE = '0e' * 32, 'd1' * 32
@@ -255,14 +256,6 @@ def said(child, code=0):
     assert child.returncode == code, out
     assert DATABASE not in out and OWNER not in out
     return out
-
-
-def wait_for(what, seconds=120):
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end, 'it never came'
-        time.sleep(.02)
-    return found
 
 
 @pytest.fixture

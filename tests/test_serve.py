@@ -6,6 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from waiting import PATIENCE, wait_for
+
 from pymemri.cli import make_parser
 from pymemri.core import Conflict, Invalid
 from pymemri.engine.runner import Limits
@@ -41,7 +43,7 @@ class Server:
         self.scheme, self.at, self.port = said[1], said[2], int(said[3])
         self.url = f'{self.scheme}://localhost:{self.port}'
 
-    def wait(self, seconds=120):
+    def wait(self, seconds=PATIENCE):
         "Status at its end"
         try: return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -65,14 +67,6 @@ def fetch(url, body=None, context=None):
         with urllib.request.urlopen(urllib.request.Request(url, data), timeout=120, context=context) as r:
             return r.status, r.read().decode()
     except urllib.error.HTTPError as e: return e.code, e.read().decode()
-
-
-def wait_for(true, seconds=120):
-    "Until it is true; fails if it does not become so"
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, 'waited in vain'
-        time.sleep(.02)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from load import SCHEMA, Client, Line, Refused, check, replay
+from waiting import wait_for
 
 CLIENTS = 32
 SECONDS = float(os.environ.get('PYMEMRI_SECONDS', 20)) # read before the tests put the environment away
@@ -52,13 +53,6 @@ def together(clients, seconds, stop=lambda: False):
     threads = [threading.Thread(target=work, args=(c,)) for c in clients]
     for t in threads: t.start()
     return threads, errors
-
-
-def wait_for(true, seconds=300):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, 'waited in vain'
-        time.sleep(.02)
 
 
 def lines(path): return path.read_bytes().count(b'\n') if path.exists() else 0

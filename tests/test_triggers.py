@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from waiting import wait_for
+
 from pymemri.data.schema import Account, PluginRun, PluginTrigger
 from pymemri.pod.client import Dog, PodClient
 from pymemri.pod.hosting import host_settings
@@ -68,13 +70,6 @@ def trigger(tmp_path, seconds=0, until='', **when):
 def told(tmp_path):
     path = tmp_path / 'told'
     return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def wait_for(true, seconds=120): # a run is three processes that start, on a machine that may have no time
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, 'waited in vain'
-        time.sleep(.05)
 
 
 def runs(client): return client.api.search({'type': 'PluginRun'})

@@ -26,8 +26,8 @@ from ..engine.pod import Pod
 from ..engine.runner import Hold, conclude, recover
 from ..engine.triggers import TRIGGER, fire
 from .memri import (
-    HEX, READS, Auth, ClientAuth, Memri, check_key, failure, get_file, in_order, operations, path_auth, read_auth,
-    read_body, upload_file)
+    HEX, READS, Auth, ClientAuth, Memri, check_key, decode, failure, get_file, in_order, operations, path_auth,
+    read_auth, read_body, upload_file)
 from .mail import send
 from .openapi import OPENAPI
 from .plugins import Starter, is_new
@@ -68,13 +68,14 @@ class Answer:
         pieces:AsyncIterator[bytes]|None=None, # Follow `body`
     ): self.body, self.status, self.headers, self.pieces = body, status, headers, pieces
 
-    async def send(self, send:Callable[[dict], Awaitable[None]]):
-        "Give it to an ASGI server"
-        headers, more = self.headers, self.pieces is not None
-        if not more: headers = [*headers, (b'content-length', b'%d' % len(self.body))]
-        await send({'type': 'http.response.start', 'status': self.status, 'headers': headers})
-        await send({'type': 'http.response.body', 'body': self.body, 'more_body': more})
-        if not more: return
+    def head(self)->dict:
+        "How it begins, as an ASGI server takes it"
+        headers = self.headers
+        if self.pieces is None: headers = [*headers, (b'content-length', b'%d' % len(self.body))]
+        return {'type': 'http.response.start', 'status': self.status, 'headers': headers}
+    async def follow(self, send:Callable[[dict], Awaitable[None]]):
+        "Give its body and its pieces to an ASGI server"
+        await send({'type': 'http.response.body', 'body': self.body, 'more_body': True})
         async for piece in self.pieces: await send({'type': 'http.response.body', 'body': piece, 'more_body': True})
         await send({'type': 'http.response.body', 'body': b''})
 
@@ -212,7 +213,9 @@ async def __call__(self:App, scope:dict, receive:Callable, send:Callable):
             answer = found if isinstance(found, Answer) else await found
         except Exception as e: answer = self.refusal(ask, e)
         status = answer.status
-        await answer.send(send)
+        await send(answer.head())
+        if answer.pieces is not None: await answer.follow(send)
+        else: await send({'type': 'http.response.body', 'body': answer.body})
     except Exception as e: # in the middle of a file; the server ends the connection, as the answer is not complete
         status = 500
         self.fault(ask, e)
@@ -328,8 +331,9 @@ def grant_of(self:App, ask:Ask, auth:Auth)->Grant:
     "What the sender of a request may do with which key"
     try:
         if isinstance(auth, ClientAuth): grant = Grant(auth.databaseKey)
-        else: grant = self.boxes.open(ask.owner, msgspec.structs.asdict(auth.data))
-        if ask.wire != 'v5' and not isinstance(auth, ClientAuth): check_length(grant.key)
+        else:
+            grant = self.boxes.open(ask.owner, msgspec.structs.asdict(auth.data))
+            if ask.wire != 'v5': check_length(grant.key)
         self.check_owner(ask.owner)
     except PodError as e:
         if ask.wire != 'v5' or e.status == 403: raise
@@ -595,7 +599,7 @@ def check_declared(payload:Any):
 
 def decoded(payload:bytes)->Any:
     "A payload from JSON, or `Invalid`"
-    try: return msgspec.json.decode(payload)
+    try: return decode(payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
         raise Invalid(f'the payload is not JSON: {e}') from None
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['READS', 'WRITES', 'V3_ONLY', 'OTHERS', 'Auth', 'ITEM', 'CHANGES', 'EDGE', 'QUERY', 'BULK', 'PAYLOADS', 'KINDS_OF',
-           'RANGES', 'DEPTH', 'START', 'MINUS_ZERO', 'strict', 'AUTHS', 'KEY', 'I64', 'Scalar', 'Props', 'Filters', 'T',
+           'RANGES', 'DEPTH', 'START', 'MINUS_ZERO', 'strict', 'AUTHS', 'I64', 'Scalar', 'Props', 'Filters', 'T',
            'WORD_TYPES', 'HEADS', 'BULK_HEADS', 'TYPES', 'DECODERS', 'STATUSES', 'NO_SUCH_ENDPOINT', 'UNSCHEMED',
            'to_json', 'decode', 'raw_items', 'PLUGIN_RUN', 'START_PLUGIN', 'CHANGEABLE', 'DROPPED', 'BLOCKED', 'NEVER',
            'HEX', 'NO_FILE', 'operations', 'ClientAuth', 'Box', 'PluginAuth', 'unfit', 'unexpected', 'check_word',
@@ -212,11 +212,9 @@ def path_auth(segment:str|bytes)->Auth:
     return read_auth(text)
 
 # %% ../../nbs/server/memri.ipynb #4540cdb1
-KEY = re.compile('[A-Za-z0-9]*')
-
 def check_key(key:str)->str:
     "The key of a database as the Pod uses it: its letters are capitals"
-    if not KEY.fullmatch(key): raise Invalid('Invalid database key character')
+    if key and not (key.isascii() and key.isalnum()): raise Invalid('Invalid database key character')
     return key.upper()
 
 # %% ../../nbs/server/memri.ipynb #36787fde

@@ -71,7 +71,7 @@ class Pods:
         self.commits = self.written = 0 # transactions, and jobs in them
     def name(self, owner:str, key:str)->bytes:
         "What the Pod is known by here"
-        said = b'%d %b%b' % (len(owner), owner.encode('utf-8', 'surrogatepass'), key.encode('utf-8', 'surrogatepass'))
+        said = f'{len(owner)} {owner}{key}'.encode('utf-8', 'surrogatepass')
         return hashlib.blake2b(said, key=self.salt, digest_size=16).digest()
     def has_met(self, owner:str)->bool:
         "Whether the Pod of `owner` was open here before"

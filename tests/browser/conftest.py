@@ -46,7 +46,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, Loop, Notebook, Server, chromium, CHROMIUM, SHOTS, install_kernel6, missing
+from lab import Lab, Loop, Notebook, Server, chromium, CHROMIUM, PATIENCE, SHOTS, install_kernel6, missing
 
 
 @pytest.hookimpl(wrapper=True)
@@ -116,6 +116,6 @@ def notebook(lab, tmp_path_factory):
         nb = Notebook(lab, lab.write(cells, kernel, name))
         home = Path(tmp_path_factory.mktemp('home'))/'.pymemri'
         nb.eval_py(f'import os as _os; _os.environ["PYMEMRI_HOME"] = {str(home)!r}')
-        if run: nb.run_all(timeout=60 if wait else 0, errors=errors)
+        if run: nb.run_all(timeout=PATIENCE if wait else 0, errors=errors)
         return nb
     return make

@@ -6,6 +6,7 @@ from textwrap import dedent
 here = Path(__file__).resolve().parent
 root = here.parents[1]
 SHOTS = here/'shots'
+PATIENCE = 180  # seconds until a wait fails: that ends a hang, and is no test of speed
 KERNEL6 = ('ipykernel==6.31.0', 'nest-asyncio==1.6.0')  # what the environment, which has ipykernel 7, lacks for 6
 FOLDER6 = root/'_build'/KERNEL6[0].replace('==', '-')
 THEMES = {'light': 'JupyterLab Light', 'dark': 'JupyterLab Dark'}
@@ -32,6 +33,12 @@ SETTINGS = {
     '@jupyterlab/notebook-extension:tracker': {'windowingMode': 'none'},  # or cells out of sight are not in the DOM
     '@jupyterlab/docmanager-extension:plugin': {'autosave': False}}
 
+
+def soon(holds):
+    "`holds()` becomes true: what a page shows comes when kernel, browser and machine are ready. The limit ends a hang"
+    until = time.monotonic() + PATIENCE
+    while not holds() and time.monotonic() < until: time.sleep(.05)
+    assert holds()
 
 def chromium():
     "Path of an installed Chromium or Chrome, or None"
@@ -98,7 +105,7 @@ class Server:
              f'--ServerApp.port={self.port}', '--ServerApp.port_retries=0', f'--IdentityProvider.token={self.token}',
              f'--ServerApp.root_dir={self.notebooks}', '--ServerApp.terminals_enabled=False', *extra],
             env=self.env, stdout=self.log.open('wb'), stderr=subprocess.STDOUT, start_new_session=True)
-        for _ in range(600):
+        for _ in range(10 * PATIENCE):
             if self.process.poll() is not None: break
             try:
                 urllib.request.urlopen(f'{self.base}/api/status?token={self.token}', timeout=5).close()
@@ -130,10 +137,11 @@ class Lab:
     def __init__(self, server, browser):
         self.server,self.browser,self.count = server,browser,0
         self.page = browser.new_page(viewport=dict(width=1200, height=1000))
+        self.page.set_default_timeout(PATIENCE*1000)
         self.errors,self.foreign = [],[]
         watch(self.page, server.base, self.errors, self.foreign)
         self.page.goto(f'{server.base}/lab?token={server.token}&reset')
-        self.page.wait_for_function('() => window.jupyterapp', timeout=60_000)
+        self.page.wait_for_function('() => window.jupyterapp')
         self.page.evaluate('() => window.jupyterapp.restored')
         self.page.evaluate('() => { window.panels = {} }')
         axe = __import__('axe_playwright_python').__path__[0]
@@ -221,9 +229,9 @@ class Notebook:
             if out['output_type'] == 'error':
                 raise CellError(re.sub('\x1b\\[[0-9;]*m', '', '\n'.join(out['traceback'])))
 
-    def run_all(self, timeout=60, errors=False): self.wait('notebook:run-all-cells', timeout, errors)
+    def run_all(self, timeout=PATIENCE, errors=False): self.wait('notebook:run-all-cells', timeout, errors)
 
-    def run(self, cell, timeout=60, errors=False):
+    def run(self, cell, timeout=PATIENCE, errors=False):
         "Run a new last cell of this code, or cell number `cell` again; its output. `timeout=0` does not wait for its end"
         i = self.js('''if (typeof a.cell === 'string') {
                 const m = w.content.model.sharedModel; m.addCell({cell_type: 'code', source: a.cell});
@@ -245,7 +253,7 @@ class Notebook:
         "Locator of what cell `i` shows"
         return self.page.locator(f'[id="{self.id}"] .jp-Notebook-cell').nth(i).locator('.jp-OutputArea').first
 
-    def eval_py(self, code, timeout=30):
+    def eval_py(self, code, timeout=PATIENCE):
         "Run `code` in the kernel beside the cells: what it prints, and the repr of its last line. Raises if it does"
         self.js('''w.reply = null;
             const f = w.sessionContext.session.kernel.requestExecute({code: a.code, store_history: false,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from lab import soon
+
 COUNTER = """
     import ipywidgets as w
     n, b, l = 0, w.Button(description='Go'), w.Label('0')
@@ -51,7 +53,7 @@ def test_saved_and_reopened(notebook):
 def test_reopened_by_its_author(notebook):
     nb = notebook("from IPython.display import HTML\nHTML('<style>b {color:red}</style><b class=\"t\">seen</b>')").reopen()
     nb.out(0).get_by_text('seen').wait_for()
-    assert nb.out(0).locator('style').count() == 1
+    soon(lambda: nb.out(0).locator('style').count() == 1)
 
 
 def test_keys_that_reach_jupyterlab_cut_the_cell(notebook):

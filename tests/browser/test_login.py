@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from lab import HOSTILE
+from lab import HOSTILE, soon
 
 LOGIN = '''
     import threading
@@ -39,10 +39,10 @@ def test_a_login_from_first_try_to_the_saved_notebook(notebook, kernel):
     form = nb.out(1)
     fill(nb, 1, 'ada', TYPED[0])
     form.get_by_text('Login failed, 2 attempts left').wait_for()
-    assert form.get_by_label('password').input_value() == ''
+    soon(lambda: form.get_by_label('password').input_value() == '')
     fill(nb, 1, 'ada', TYPED[1])
     form.get_by_text('Done.').wait_for()
-    assert form.get_by_role('status').first.inner_text() == 'Done.' and form.locator('input').count() == 0
+    soon(lambda: form.get_by_role('status').first.inner_text() == 'Done.' and form.locator('input').count() == 0)
     nb.run('await form').get_by_text('Secret(…)').wait_for() # what the plugin's `login` gave is a token
     assert nb.value('form.result()') == 'ada is in'
     saved = nb.save(widgets=True)
@@ -97,17 +97,17 @@ def test_links_codes_and_pictures(notebook):
     link.wait_for()
     assert [link.get_attribute(a) for a in ('href', 'rel', 'target')] == [
         'https://login.example.com/oauth?state=1&x=%22', 'noopener noreferrer', '_blank']
-    assert '(login.example.com)' in form.inner_text() and form.get_by_label('code').get_attribute('type') == 'password'
+    soon(lambda: '(login.example.com)' in form.inner_text() and form.get_by_label('code').get_attribute('type') == 'password')
     nb.eval_py("ask('code', 'http://127.0.0.1:5/x')")
     form.get_by_text('(127.0.0.1)').wait_for()
     nb.eval_py("ask('code', 'http://login.example.com/plain')")
     form.get_by_text('http://login.example.com/plain').wait_for()
-    assert form.get_by_role('link').count() == 0
+    soon(lambda: form.get_by_role('link').count() == 0)
     nb.eval_py("from pymemri.plugin.authenticators.qr import QRCode; ask('qr', QRCode('link-device-1').url())")
     picture = form.get_by_role('img', name='QR code')
     picture.wait_for()
     nb.page.wait_for_function('i => i.complete && i.naturalWidth > 50', arg=picture.element_handle())
-    assert form.get_by_role('button', name='Send').count() == 0
+    soon(lambda: form.get_by_role('button', name='Send').count() == 0)
     saved = nb.save(widgets=True)
     for told in ('login.example.com', 'link-device-1', 'PHN2Z'): assert told not in saved
 
@@ -122,7 +122,7 @@ def test_everybody_can_use_it(notebook, theme):
     nb.shot(f'login-password-{theme}', 1)
     nb.out(1).get_by_role('button', name='Send').click()
     nb.out(1).get_by_text('Please fill in every field.').wait_for()
-    assert nb.page.evaluate('() => document.activeElement.name') == 'identifier'
+    soon(lambda: nb.page.evaluate('() => document.activeElement.name') == 'identifier')
     nb.out(1).get_by_role('button', name='Send').focus()
     for key in 'xdd': nb.page.keyboard.press(key)
     nb.eval_py("from pymemri.plugin.authenticators.qr import QRCode; ask('qr', QRCode('link-device-1').url())")

@@ -1,6 +1,6 @@
 """The live gallery in a real JupyterLab: thousands of photos, picking with mouse and keyboard, one photo in large."""
 import json
-from lab import HOSTILE
+from lab import HOSTILE, soon
 
 MANY = """
 import io, numpy as np
@@ -60,7 +60,7 @@ def test_picking(notebook, kernel):
     option(5).hover()
     option(5).locator('.pm-pictures-tick').click()
     out.get_by_text('3 of 200 photos selected').wait_for()
-    assert [option(i).get_attribute('aria-selected') for i in (1, 2, 5)] == ['true', 'false', 'true']
+    soon(lambda: [option(i).get_attribute('aria-selected') for i in (1, 2, 5)] == ['true', 'false', 'true'])
     out.get_by_role('button', name='Select all').click()
     out.get_by_text('200 of 200 photos selected').wait_for()
     assert len(picked()) == 200
@@ -97,10 +97,10 @@ def test_keys(notebook):
     box = out.get_by_role('dialog', name='Picture 198')
     box.get_by_role('button', name='Selected').wait_for()
     for key in ('Tab',) * 5: press(key)
-    assert box.evaluate('b => b.contains(document.activeElement)')
+    soon(lambda: box.evaluate('b => b.contains(document.activeElement)'))
     press('Escape')
     box.wait_for(state='detached')
-    assert grid.evaluate('g => document.activeElement === g')
+    soon(lambda: grid.evaluate('g => document.activeElement === g'))
     assert nb.value('[p.caption for p in g.selected]') == ['Picture 198']
 
 
@@ -113,13 +113,13 @@ def test_damaged_missing_and_hostile(notebook):
     out.get_by_text('no picture', exact=True).wait_for()
     option = out.locator(f'{TILE}[aria-posinset="5"]')
     option.locator('img').wait_for()
-    assert option.locator('.pm-pictures-title').text_content() == HOSTILE[0]
+    soon(lambda: option.locator('.pm-pictures-title').text_content() == HOSTILE[0])
     option.dblclick()
     out.get_by_role('dialog').get_by_role('img').wait_for()
     for i in range(1, len(HOSTILE)):
         nb.page.keyboard.press('ArrowRight')
         out.get_by_text(f'{i + 5} of {4 + len(HOSTILE)}').wait_for()
-    assert out.get_by_role('dialog').locator('h3').text_content() == HOSTILE[-1]
+    soon(lambda: out.get_by_role('dialog').locator('h3').text_content() == HOSTILE[-1])
 
 
 def test_photos_of_a_pod(notebook):

@@ -1,6 +1,8 @@
 "Long work and runs of plugins: what is seen while they go on, and what a saved notebook still says"
 import json
 
+from lab import soon
+
 RUN = '''
     from pymemri.data.schema import PluginRun
     from pymemri.plugin.pluginbase import PluginBase
@@ -18,8 +20,8 @@ def test_progress_is_seen_and_kept(notebook, kernel):
         from pymemri.core import progress
         for n in progress(range(400), 'Reading', unit='photos', after=.2): time.sleep(.01)''', kernel=kernel)
     line = nb.out(0).locator('.pm-meter')
-    assert 'Reading: 400 of 400 photos' in line.inner_text()
-    assert line.locator('progress').get_attribute('value') == '1.0000' and nb.axe() == []
+    soon(lambda: 'Reading: 400 of 400 photos' in line.inner_text())
+    soon(lambda: line.locator('progress').get_attribute('value') == '1.0000' and nb.axe() == [])
     outputs, = [o for o in nb.outputs() if o]
     assert len(outputs) == 1 and outputs[0]['data']['text/plain'].startswith('Reading: 400 of 400')
     nb.reopen(trusted=False)

@@ -4,7 +4,7 @@ import json, re, subprocess, sys
 
 import pytest
 
-from lab import HOSTILE, SHOTS, Server, root, watch, write
+from lab import HOSTILE, PATIENCE, SHOTS, Server, root, soon, watch, write
 
 POD = '''
     import io
@@ -73,8 +73,8 @@ def test_reopened_without_a_kernel(notebook, trusted):
     for i, word in enumerate(words, 1):
         nb.page.wait_for_function('([e, w]) => e.textContent.includes(w)', arg=[nb.out(i).element_handle(), word])
         assert word in shown(nb, i), (i, word)
-    assert nb.out(5).locator('img').count() == 6
-    assert nb.out(1).locator('details').count() > 0
+    soon(lambda: nb.out(5).locator('img').count() == 6)
+    soon(lambda: nb.out(1).locator('details').count() > 0)
     assert nb.axe() == []
     nb.shot(f'reopened-{"trusted" if trusted else "untrusted"}', 1)
 
@@ -152,12 +152,13 @@ def test_a_page_made_by_nbconvert(notebook, lab, tmp_path):
                               capture_output=True, text=True, env=lab.server.env)
         assert done.returncode == 0, done.stderr
         page, foreign, errors = lab.browser.new_page(viewport=dict(width=1000, height=3000)), [], []
+        page.set_default_timeout(PATIENCE*1000)
         try:
             watch(page, 'file:', errors, foreign)
             page.goto((tmp_path/nb.file.with_suffix('.html').name).as_uri())
             text = page.evaluate('() => document.body.textContent')
             for word in words: assert word in text
-            assert page.locator('.jp-OutputArea-output img:visible').count() == 7
+            soon(lambda: page.locator('.jp-OutputArea-output img:visible').count() == 7)
             if options: assert 'Run this cell to use it' in text and (foreign, errors) == ([], [])
             else: assert all(re.search('/require.min.js|/mathjax/|/html-manager@', url) for url in foreign), foreign
             page.screenshot(path=SHOTS/f'nbconvert-{"offline" if options else "as-it-comes"}.png')
@@ -172,21 +173,21 @@ def test_notebook_7(awake, tmp_path):
     with Server(tmp_path, 'notebook') as server:
         write(server.notebooks/'n.ipynb', cells)
         page, foreign, errors = awake.new_page(viewport=dict(width=1200, height=5000)), [], []
+        page.set_default_timeout(PATIENCE*1000)
         try:
             watch(page, server.base, errors, foreign)
             page.goto(f'{server.base}/notebooks/n.ipynb?token={server.token}')
-            page.wait_for_function('() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel',
-                                   timeout=60_000)
+            page.wait_for_function('() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel')
             page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
             out = page.locator('.jp-OutputArea-output')
-            out.get_by_text('Notes on the Analytical Engine').first.wait_for(timeout=60_000)
-            assert page.locator('.jp-Cell').nth(2).locator('img:visible').count() == 6
+            out.get_by_text('Notes on the Analytical Engine').first.wait_for()
+            soon(lambda: page.locator('.jp-Cell').nth(2).locator('img:visible').count() == 6)
             out.get_by_text('Nothing to do yet.').wait_for()
             views = page.locator('.pm-live')
             views.nth(len(live)).wait_for() # the form, and these
             for seen in ('.pm-graph-node', '[role=option] img', '.pm-timeline-bars', '[role=searchbox], input[type=search]'):
                 views.locator(seen).first.wait_for()
-            assert views.count() == 1 + len(live)
+            soon(lambda: views.count() == 1 + len(live))
             page.screenshot(path=SHOTS/'notebook-7.png')
             assert foreign == [] and [e for e in errors if '/static/notebook/' not in e] == [], errors # not Notebook's own
         finally: page.close()

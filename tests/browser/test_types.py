@@ -1,5 +1,5 @@
 """The types of a Pod: a page without scripts, and the same searched while one types."""
-from lab import HOSTILE
+from lab import HOSTILE, soon
 
 POD = '''
     from pymemri.data.item import Edges, Item, unset
@@ -34,7 +34,7 @@ def test_types_are_found_while_one_types(notebook, kernel):
     view.get_by_text('Recipe').first.wait_for()
     box.press_sequentially('mail')
     view.locator('p').filter(has_text='with “mail”').wait_for()
-    assert view.locator('details').count() == nb.value('len(client.schema.search("mail"))') > 1
+    soon(lambda: view.locator('details').count() == nb.value('len(client.schema.search("mail"))') > 1)
     view.locator('summary').filter(has_text='EmailMessage').click()
     view.get_by_text('Where answers shall go').wait_for()
     assert nb.value('types.selected.name') == 'EmailMessage'
@@ -48,7 +48,7 @@ def test_an_edge_leads_to_its_type(notebook):
     view.locator('summary').filter(has_text='Recipe').click()
     view.get_by_role('button', name='Person', exact=True).click()
     view.get_by_text('Given name').wait_for()
-    assert view.get_by_role('searchbox').input_value() == ''
+    soon(lambda: view.get_by_role('searchbox').input_value() == '')
     view.locator('details[open]').filter(has_text='Given name').wait_for()
     assert nb.value('types.selected.name') == 'Person'
     for theme in ('light', 'dark'):
@@ -74,6 +74,6 @@ def test_hostile_types_fire_nothing(notebook):
     for view in (nb.out(1), nb.out(2)):
         rows = view.locator('summary')
         rows.first.wait_for()
-        assert rows.count() == nb.value('len(schema)') == len(HOSTILE)
+        soon(lambda: rows.count() == nb.value('len(schema)') == len(HOSTILE))
         for i in range(len(HOSTILE)): rows.nth(i).click()
         view.locator('tbody tr').first.wait_for()

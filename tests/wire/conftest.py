@@ -2,11 +2,13 @@
 
 The rules are those of the specification of the wire (`pod-http-api.md`, "Memri Pod: wire and behaviour specification");
 each test file says which of its sections it copies. The tests need neither that text nor its golden cases."""
-import http.client, json, secrets, time
+import http.client, json, secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
+from waiting import wait_for
 
 from pymemri.engine.pod import pod_folder
 from pymemri.server.serve import Served
@@ -35,7 +37,7 @@ class PodServer:
 
     def connect(self):
         at = urlsplit(self.url)
-        return http.client.HTTPConnection(at.hostname, at.port, timeout=30)
+        return http.client.HTTPConnection(at.hostname, at.port, timeout=600)
 
     def send(self, method, path, body=None, headers=None):
         "One request on a connection of its own"
@@ -149,10 +151,8 @@ def pod(pod_server):
     return pod_server.pod()
 
 
-def told(server, run, wait=20):
+def told(server, run):
     "The environment that the plugin of a run saw"
-    path, until = Path(f'{server.probe}.{run}'), time.monotonic() + wait
-    while not path.exists():
-        assert time.monotonic() < until, 'the plugin was not started'
-        time.sleep(.01)
+    path = Path(f'{server.probe}.{run}')
+    wait_for(path.exists, 'the plugin was not started')
     return dict(line.split('=', 1) for line in path.read_text().splitlines() if '=' in line)

@@ -16,7 +16,8 @@ def output(o, name, i):
     if o["output_type"] == "error": return fenced("\n".join(o["traceback"]))
     data = {k: prepare.text_of(v) for k, v in o["data"].items()}
     if "text/markdown" in data: return data["text/markdown"].strip()
-    if "text/html" in data: return re.sub(r"\n\s*\n", "\n", data["text/html"].strip())
+    if "text/html" in data: # code hosts print a style sheet as text
+        return re.sub(r"<style>.*?</style>|\n\s*(?=\n)", "", data["text/html"], flags=re.S).strip()
     if "image/png" in data or "image/svg+xml" in data:
         raise SystemExit(f"{name}: a README cannot hold the picture of cell {i}: "
                          f"save it under nbs/images/ and show it in text")
@@ -27,6 +28,7 @@ def fenced(text, lang="text"): return f"```{lang}\n{text.rstrip()}\n```" if text
 
 
 def main():
+    "The text of README.md, of the notebooks as `prepare.process` left them"
     cfg = get_config()
     proc = Path(cfg.config_path) / "_proc"
     nb = json.loads((proc / cfg.readme_nb).read_text(encoding="utf-8"))
@@ -53,8 +55,3 @@ def main():
             if not {"remove-output", "remove-cell"} & set(tags):
                 parts += [output(o, cfg.readme_nb, i) for o in c.get("outputs", [])]
     return NOTE.format(nb=cfg.readme_nb) + "\n\n".join(p for p in parts if p) + "\n"
-
-
-if __name__ == "__main__":
-    prepare.process()
-    Path("README.md").write_text(main(), encoding="utf-8")
