@@ -678,6 +678,7 @@ def _links(says:dict)->set[str]:
     for k in ('members', 'mergeSets'): found += says[k] if isinstance(says.get(k), list) else []
     return {r for r in found if isinstance(r, str)}
 
+# %% ../../nbs/blobs/server.ipynb #19a4f695
 @patch
 def sharing(self:App, ref:Ref)->dict:
     "What a share claim says; `NotFound` if it is none, or ended, or not the owner's"

@@ -187,7 +187,7 @@ class IndexWriter:
                 self.close()
                 raise
             if not self.schema.primary and primary: self.schema.primary, self.schema.changed = primary, True
-        self.at, self.sweeping = b'', set()
+        self.at, self.sweeping, self.put = b'', set(), dict[bytes, bytes|None]()
     def load(self):
         "Take schema and position from the database"
         with self.env.begin(db=self.meta) as txn:
@@ -209,7 +209,7 @@ def apply(self:IndexWriter,
     "All of it in one commit, with the position; after an error nothing was changed"
     try:
         with lmdb_told(self.path), self.env.begin(write=True) as txn:
-            self.put:dict[bytes, bytes|None] = {}
+            self.put = {}
             for data in events: self.one(txn, data)
             self.flush(txn)
             if self.schema.changed: txn.put(b'schema', guarded(self.schema.pack()), db=self.meta)
