@@ -1,11 +1,12 @@
 """Writers, readers and appliers that are killed, disks that are full, files that are changed: what was acknowledged is there, nothing is seen half."""
-import json, os, random, signal, subprocess, sys, time
+import json, os, random, shutil, signal, struct, subprocess, sys, time
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from pymemri.core import Damaged, PodError
+from pymemri.kv.applier import FAR
 from pymemri.kv.clientoptions import ClientOptionsBuilder
 from pymemri.kv.document import IKVDocument
 from pymemri.kv.exceptions import Full
@@ -34,7 +35,12 @@ def started(options, *what):
 
 def applier_of(reader):
     "The process id of the applier, from the system's table of locks"
-    inode = os.stat(reader.mount / 'applier.lock').st_ino
+    return holder_of(reader.mount / 'applier.lock')
+
+
+def holder_of(path):
+    "The process that holds a lock alone; None if there is none"
+    inode = os.stat(path).st_ino
     for line in Path('/proc/locks').read_text().splitlines():
         fields = line.split()
         if 'FLOCK' in fields and 'WRITE' in fields and fields[-3].endswith(f':{inode}'): return int(fields[fields.index('WRITE') + 1])
@@ -81,6 +87,25 @@ def test_a_killed_applier_is_replaced_and_applies_nothing_twice(options):
             assert reader.get_document('0') is None or whole(reader.get_document('0')) # reading goes on
         reader.catch_up()
         assert reader.health_check().position == expected and sum(whole(d) for d in reader) == expected
+
+
+def test_an_applier_that_is_killed_a_long_way_behind_begins_again(options):
+    "An index that is made from a long log waits for the disk at its end only; nobody sees it before"
+    n = FAR + 5000
+    with create_new_writer(options) as writer:
+        for at in range(0, n, 1000): writer.batch_upsert_fields(number(i) for i in range(at, at + 1000))
+    other = started(options, 'read', 1)
+    for round in range(3):
+        mount = wait_for(lambda: next(Path(options.mount_directory).glob('*/0/index-*/data.mdb'), None), every=.001).parents[2]
+        time.sleep(.1 * round)
+        if struct.unpack('3Q', (mount / '0' / 'state').read_bytes())[1]: break # this machine was too quick for us
+        os.kill(pid := holder_of(mount / 'applier.lock'), signal.SIGKILL)
+        for path in mount.glob('0/index-*'): shutil.rmtree(path) # so the next one is seen to begin
+        wait_for(lambda: holder_of(mount / 'applier.lock') not in (None, pid))
+    assert other.stdout.readline() == 'reading\n' # it was there before the first was killed
+    other.wait()
+    with create_new_reader(options) as reader:
+        assert reader.health_check().position == n and sum(map(whole, reader)) == n
 
 
 def test_killed_readers_hold_nothing(options):

@@ -162,12 +162,12 @@ def room_for_readers(path:Path):
         try: give_room(fd, size)
         finally: os.close(fd)
 
-def open_lmdb(path:Path, write:bool)->lmdb.Environment:
+def open_lmdb(path:Path, write:bool, sync:bool=True)->lmdb.Environment:
     "The database in a folder; its map is as large as the address space allows, and costs nothing until it is used"
     room_for_readers(path)
     for bits in (40, 36, 33, 30):
         try: return lmdb.open(str(path), map_size=1 << bits, max_dbs=2, readonly=not write, create=write,
-                              metasync=False, mode=0o600, max_readers=READERS, max_spare_txns=64)
+                              metasync=False, sync=sync, mode=0o600, max_readers=READERS, max_spare_txns=64)
         except lmdb.MemoryError: pass
     raise Unreachable(f'{path} cannot be mapped: no address space of 1 GiB is free')
 
@@ -177,10 +177,11 @@ class IndexWriter:
     def __init__(self,
         path:Path,       # Folder of the database, made if it is missing
         primary:str='',  # Name of the primary key, for a new one
+        sync:bool=True,  # Each commit is on the disk when it is done; if not, nobody may see the index before `settled`
     ):
         self.path = private_folder(path)
         with lmdb_told(path):
-            self.env = open_lmdb(path, True)
+            self.env = open_lmdb(path, True, sync)
             self.docs, self.meta = self.env.open_db(b'docs'), self.env.open_db(b'meta')
             try: self.load()
             except BaseException:
@@ -194,6 +195,11 @@ class IndexWriter:
             schema, position, mark, store = (checked(txn.get(k)) for k in (b'schema', b'position', b'mark', b'store'))
         self.schema, self.position = Schema(schema), INT64.unpack(position or bytes(8))[0]
         self.mark, self.store = mark or b'', (store or b'').decode()
+    def settled(self)->'IndexWriter':
+        "The same index, all of it on the disk, and so with each commit from now on"
+        with lmdb_told(self.path): self.env.sync(True)
+        self.close()
+        return IndexWriter(self.path)
     def close(self):
         "Let go of the database"
         self.env.close()
