@@ -104,6 +104,7 @@ def usually(
     for part in parts: self.on_body(part)
     if whole: HttpToolsProtocol.on_message_complete(self)
 
+# %% ../nbs/asgi.ipynb #bfb1d9b7
 @patch
 def shutdown(self:Connection):
     "End, as soon as the request under way is answered"

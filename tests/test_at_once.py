@@ -22,7 +22,7 @@ def post(op, payload, wire='v5', key=KEY, owner=OWNER, auth=None, body=None, hea
 class Line:
     "A connection that says bytes and hears whole answers"
     def __init__(self, port):
-        self.sock = socket.create_connection(('127.0.0.1', port), timeout=300)
+        self.sock = socket.create_connection(('127.0.0.1', port), timeout=600)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.answers = self.sock.makefile('rb')
     def __enter__(self): return self
@@ -85,6 +85,17 @@ REQUESTS += [post('get_item', 'note-long', head='Accept-Encoding: gzip\r\n'), po
 def test_both_ways_give_the_same_bytes(lines, asked):
     _, a, b = lines
     assert a.ask(asked) == b.ask(asked)
+
+
+@pytest.mark.parametrize('owner', ['anna?', 'anna?x', 'anna#', 'a/b', 'anna/', '..', '*', "anna'", 'anna:1'])
+@pytest.mark.parametrize('wire', ['v4', 'v5', 'v9'])
+def test_odd_paths_lead_to_the_same_place(lines, wire, owner):
+    _, a, b = lines
+    told = []
+    for line in (a, b):
+        with Line(line.sock.getpeername()[1]) as other: # many of these end the connection
+            told.append(other.ask(post('get_item', 'note-0001', wire, owner=owner)))
+    assert told[0] == told[1]
 
 
 def test_what_is_simple_takes_the_short_way(lines):

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'TAR', 'CODES', 'MAX_JSON', 'MAX_FILE', 'LARGE', 'SWALLOWED', 'GONE', 'PIECE',
            'WAITING', 'WIRES', 'HEADERS', 'PREFLIGHT', 'OPS', 'OPERATIONS', 'SPECIAL', 'WHOLE', 'BODY', 'NO_AUTH',
-           'NO_PATH', 'MADE', 'PACK_FROM', 'MOST', 'Ask', 'Answer', 'missed', 'code_of', 'told', 'told_as_memri',
+           'NO_PATH', 'MADE', 'PACK_FROM', 'MOST', 'GET', 'Ask', 'Answer', 'missed', 'code_of', 'told', 'told_as_memri',
            'read_all', 'unzip', 'Pipe', 'App', 'preflight', 'check_length', 'closing', 'swallow', 'Operation', 'bare',
            'plain', 'get_item', 'spelled', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'body_of', 'not_allowed',
            'check_declared', 'decoded', 'as_json', 'pack', 'sized', 'member', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
-import asyncio, base64, hashlib, os, queue, tarfile, time, traceback, zlib
+import asyncio, base64, hashlib, os, queue, re, tarfile, time, traceback, zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, AsyncIterator, Awaitable, BinaryIO, Callable, Iterator
@@ -624,17 +624,17 @@ async def packed(self:App, ask:Ask, answer:Answer)->Answer:
 
 # %% ../../nbs/server/app.ipynb #274be701
 MOST = 2**16 # bytes of a body that is kept until all of it is there
+GET = re.compile(rb'/(v\d)/([\w.~-]+)/get_item')
 App.at_once_head = b''.join(b'%b: %b\r\n' % each for each in JSON)
 
 @patch
 def at_once(self:App, method:bytes, url:bytes, headers:list[tuple[bytes, bytes]])->Callable[[bytes], bytes|None]|None:
     "What may answer a request with this head, when it gets the body: `look_up`, for a `get_item`"
-    if not url.endswith(b'/get_item') or method != b'POST' or not url.isascii() or b'%' in url: return None
-    parts, head = url.decode().split('/'), dict(headers)
-    if len(parts) != 4 or int(head.get(b'content-length', MOST)) >= MOST or b'content-encoding' in head: return None
-    _, wire, owner, _ = parts
-    begun = self.timer is not None and not self.settings.shared_server
-    return partial(self.look_up, wire, owner) if begun and owner and wire in self.wires else None
+    found = GET.fullmatch(url) if method == b'POST' and self.timer is not None else None
+    if found is None or self.settings.shared_server: return None
+    wire, owner, head = found[1].decode(), found[2].decode(), dict(headers)
+    if int(head.get(b'content-length', MOST)) >= MOST or b'content-encoding' in head: return None
+    return partial(self.look_up, wire, owner) if wire in self.wires else None
 
 @patch
 def look_up(self:App, wire:str, owner:str, body:bytes)->bytes|None:
