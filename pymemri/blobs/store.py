@@ -191,15 +191,10 @@ def _sync(folder:Path):
     try: os.fsync(fd)
     finally: os.close(fd)
 
-def _folder(
-    root:Path,
-    *names:str,
-    synced:set[Path]|frozenset[Path]=frozenset(), # Folders whose names are known to be on the disk
-)->Path:
+def _folder(root:Path, *names:str)->Path:
     "The folder `names` below `root`, made where missing, each level on the disk"
     for name in names:
         above,root = root,root/name
-        if root in synced and root.is_dir(): continue
         try: os.mkdir(root, 0o700)
         except FileExistsError: pass # perhaps made a moment ago by another, who has not synced it yet
         _sync(above)
@@ -257,8 +252,8 @@ def _keep(
                 f.flush()
                 os.fsync(f.fileno())
                 to = root/_place(ref := name())
-                above = to.parent.relative_to(root).parts
-                synced |= {root/above[0], _folder(root, *above, synced=synced)}
+                if to.parent not in synced or not to.parent.is_dir():
+                    synced.add(_folder(root, *to.parent.relative_to(root).parts))
                 os.replace(path, to)
                 _sync(to.parent)
         except BaseException:
