@@ -117,6 +117,29 @@ def test_a_folder_is_that_of_a_disk_store(tmp_path):
     assert disk.get(ref_of(b'two')) == b'two' and files.get(ref_of(b'one')) == b'one'
 
 
+@pytest.mark.parametrize('kind', ['remote', 'local', 'memory'])
+def test_a_sealed_blob_is_removed_with_one_listing_of_the_store_below(kind, tmp_path, remote):
+    "And with it goes what another program has put under the same name, of which we know nothing yet"
+    inner, listings = MAKES[kind](tmp_path, remote), []
+    below = inner.refs
+    inner.refs = lambda after='': listings.append(after) or below(after)
+    ours, theirs = SealedBlobs(inner, KEY), SealedBlobs(inner, KEY)
+    stays, ref = ours.put(b'stays'), ours.put(b'goes')
+    assert theirs.get(ref) == b'goes'
+    theirs.remove(ref)
+    assert theirs.put(b'goes') == ref # under a label that only they know
+    for goes in (ref, ref_of(b'was never here')):
+        listings.clear()
+        ours.remove(goes)
+        assert listings == ['']
+    assert len(list(below())) == 3, 'ciphertext, label and mark of what stays'
+    for s in (ours, theirs, SealedBlobs(inner, KEY)):
+        assert list(s.refs()) == [stays] and s.size(ref) is None and s.get(stays) == b'stays'
+    listings.clear()
+    SealedBlobs(inner, KEY).remove(stays) # by one who has not looked before
+    assert listings == [''] and not list(below())
+
+
 def test_what_a_place_cannot_promise_is_said(tmp_path):
     assert 'power cut' in FileSystemBlobs(str(tmp_path)).promises
     assert 'half a blob' in FileSystemBlobs(f'dir::file://{tmp_path}').promises

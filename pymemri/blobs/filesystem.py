@@ -7,7 +7,7 @@ __all__ = ['WHOLE', 'RENAMES', 'PROMISES', 'SPOOL', 'FileSystemBlobs']
 
 # %% ../../nbs/blobs/filesystem.ipynb #291e28f1
 import errno, re, secrets, tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Iterator
 from urllib.parse import urlsplit
 from fastcore.basics import patch
@@ -23,18 +23,39 @@ PROMISES = {'whole': 'a blob is seen whole or not at all, once the place has con
             'renamed': 'a blob is seen whole or not at all; a power cut may lose the last ones',
             'copied': 'half a blob may be seen; reading it is `Damaged`, putting it again mends it'}
 
+# %% ../../nbs/blobs/filesystem.ipynb #b1515d82
 @contextmanager
-def _told(where:str):
+def _told(where:str)->Iterator[None]:
     "Errors of the place in our words"
     try: yield
+    except PodError: raise # which is in our words
     except FileNotFoundError as e: raise NotFound(f'{where} has no such place: {str(e)[:200]}') from e
     except PermissionError as e: raise Forbidden(f'{where} does not let us: {str(e)[:200]}') from e
-    except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise PodError(507, f'{where} is full; nothing is left of the blob') from e
+    except Exception as e:
+        if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise PodError(507, f'{where} is full') from e
         raise Unavailable(f'{where} failed: {type(e).__name__}, {str(e)[:200]}') from e
 
-# %% ../../nbs/blobs/filesystem.ipynb #b1515d82
+# %% ../../nbs/blobs/filesystem.ipynb #ebc44eac
+def _file_system(
+    url:str,
+    options:dict[str,Any], # For fsspec
+)->tuple[Any,str]: # The file system, and the path of `url` in it
+    "What fsspec makes of an address; `Invalid` if that is nothing, or if a password stands in it"
+    try: from fsspec.core import url_to_fs
+    except ImportError: raise Invalid('other places need fsspec: pip install pymemri[fsspec]') from None
+    scheme = url.partition('://')[0]
+    try: # one place may lie inside of another: `dir::sftp://host/folder`
+        secret = any(urlsplit(part).password is not None for part in url.split('::'))
+    except ValueError: raise Invalid(f'{scheme}:// with a broken address') from None
+    if secret: raise Invalid('no credentials in an address, please: give `username`, `password`')
+    try:
+        with _told(f'{scheme}://'): return url_to_fs(url, use_listings_cache=False, **options)
+    except Unavailable as e:
+        if not isinstance(e.__cause__, ImportError | ValueError): raise
+        raise Invalid(f'{scheme}:// cannot be used: {e.__cause__}') from None
+
+# %% ../../nbs/blobs/filesystem.ipynb #23e99f4d
 class FileSystemBlobs:
     "Blobs below any address that fsspec knows. For a folder on this machine `DiskBlobs` promises more"
     def __init__(
@@ -44,17 +65,11 @@ class FileSystemBlobs:
         **options,              # For fsspec, such as `key` and `secret`, or `username`
     ):
         hasher(algorithm)
-        if urlsplit(url).password is not None:
-            raise Invalid('no credentials in an address, please: give `username`, `password`')
-        try: from fsspec.core import url_to_fs
-        except ImportError: raise Invalid('other places need fsspec: pip install pymemri[fsspec]') from None
-        try: self.fs,root = url_to_fs(url, use_listings_cache=False, **options)
-        except (ImportError, ValueError) as e:
-            raise Invalid(f'{url.partition("://")[0]}:// cannot be used: {e}') from None
+        self.fs,root = _file_system(url, options)
         self.root, self.algorithm = root.rstrip('/'), algorithm
         names = {self.fs.protocol} if isinstance(self.fs.protocol, str) else set(self.fs.protocol)
         self.kind = 'whole' if names & WHOLE else 'renamed' if names & RENAMES else 'copied'
-        self._where = f'{sorted(names, key=len)[0]}:{self.root}'
+        self._where = f'{min(sorted(names), key=len)}:{self.root}'
     def __repr__(self): return f'FileSystemBlobs({self._where!r})'
     @property
     def promises(self)->str:
@@ -91,7 +106,8 @@ def _send(self:FileSystemBlobs, f:Any, place:str):
             for part in pieces(f): out.write(part)
         if to != place: self.fs.mv(to, place)
     except BaseException:
-        if to != place and self.fs.exists(to): self.fs.rm_file(to)
+        if to != place:
+            with suppress(Exception): self.fs.rm_file(to) # the place fails already; what we tell is why
         raise
 
 # %% ../../nbs/blobs/filesystem.ipynb #72152e38
@@ -127,7 +143,7 @@ def remove(self:FileSystemBlobs, ref:Ref)->None:
     place = self._place(ref)
     try:
         with _told(self._where): self.fs.rm_file(place)
-    except NotFound: pass
+    except NotFound: pass # so it is forgotten
 
 # %% ../../nbs/blobs/filesystem.ipynb #9ff6e561
 @patch

@@ -194,7 +194,7 @@ def remove(self:SealedBlobs, ref:Ref)->None:
 
 @patch
 def remove_many(self:SealedBlobs, refs:Iterable[Ref])->None:
-    "Forget blobs and their keys, with no more listings than it takes for one"
+    "Forget blobs and their keys, with one listing of the inner store however many they are"
     for ref in (names := list(refs)): parse_ref(ref)
     _remove(self._index, names)
 
@@ -212,14 +212,11 @@ def _chunks(inner:Blobs, label:_Label)->Iterator[bytes]:
     except WrongKey: raise Damaged(f'blob {label.plain} is damaged: the header of its ciphertext was changed') from None
 
 def _remove(index:_Index, plains:list[Ref]):
-    "Remove every label of these names, then what they lead to, then their marks"
+    "Remove the marks of these names, then every label that there is by then, then what these lead to"
+    if not plains: return
     with index.lock:
-        index.read()
-        here = [p for p in dict.fromkeys(plains) if index.labels.get(p) or index.marked(p)]
-        if not here: return
-        gone = {ref: label.ref for p in here for ref,label in index.labels.get(p, {}).items()}
-        for refs in (gone.keys(), gone.values(), [_mark_of(index._key, p)[0] for p in here]):
-            remove_from(index.inner, refs)
-        index.read() # what was put meanwhile stays
-        for p in here:
-            if index.labels.get(p): index.mark(p)
+        remove_from(index.inner, [_mark_of(index._key, p)[0] for p in dict.fromkeys(plains)])
+        index.read() # under a wrong key it ends here, and there were no such marks
+        gone = {ref: label.ref for p in plains for ref,label in index.labels.get(p, {}).items()}
+        for refs in (gone.keys(), gone.values()): remove_from(index.inner, refs)
+        for p in plains: index.labels.pop(p, None)
