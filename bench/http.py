@@ -40,11 +40,12 @@ clock = time.perf_counter
 
 # -- the server --------------------------------------------------------------------------------------------------------
 class WithNoop:
-    "The app, and POST /noop beside it: reads the body, answers, and does nothing else"
+    """The app, and POST /noop beside it: an endpoint in ASGI that reads the body, answers, and does nothing else. A get
+    may be answered before ASGI begins (`at_once`), as it is in any server of Pods"""
     HEAD = [(b'content-type', b'application/json'), (b'content-length', b'2')]
     def __init__(self, settings):
         self.app = App(settings)
-        self.close = self.app.close
+        self.close, self.at_once, self.at_once_head = self.app.close, self.app.at_once, self.app.at_once_head
     def __call__(self, scope, receive, send):
         noop = scope['type'] == 'http' and scope['path'] == '/noop'
         return self.noop(receive, send) if noop else self.app(scope, receive, send)

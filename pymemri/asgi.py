@@ -11,6 +11,7 @@ import asyncio, errno, gc, logging, os, signal, socket, threading, time
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator
 import uvicorn
+from fastcore.basics import patch
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from .core import Conflict, Forbidden, Invalid, PodError, Unavailable
 
@@ -48,18 +49,20 @@ def not_free(ip:str, port:int, e:OSError, who:Callable[[str,int], str])->PodErro
 IDLE = 60 # seconds that a connection stays open when its client does nothing
 
 class Connection(HttpToolsProtocol):
-    "A connection of uvicorn's that remembers when its client last did something"
+    "A connection of uvicorn's that remembers when its client last did something, and answers short questions at once"
     moved, left = 0., 0 # when; and how many bytes the client had still to take then
+    short, parts = None, () # what may answer the request that is being read; and what came of its body
     def connection_made(self, transport:asyncio.BaseTransport):
         "It begins"
         super().connection_made(transport)
-        self.moved = time.monotonic()
+        self.moved, self.at_once = time.monotonic(), getattr(self.app, 'at_once', None)
     def data_received(self, data:bytes):
         "Bytes came"
         self.moved = time.monotonic()
         super().data_received(data)
     def on_body(self, body:bytes):
         "A part of a body came"
+        if self.short is not None: return self.parts.append(body)
         cycle = self.cycle
         if not cycle.body: cycle.body, body = body, b''
         elif isinstance(cycle.body, bytes): cycle.body = bytearray(cycle.body)
@@ -70,6 +73,51 @@ class Connection(HttpToolsProtocol):
         reading = cycle is None or cycle.response_complete or cycle.more_body and not self.flow.read_paused
         if left != self.left or not (left or reading): self.left, self.moved = left, now
         return now - self.moved > idle
+
+# %% ../nbs/asgi.ipynb #b3642f27
+@patch
+def on_headers_complete(self:Connection):
+    "The head of a request is there"
+    parser, cycle = self.parser, self.cycle
+    busy = cycle is not None and not cycle.response_complete or self.flow.write_paused or self.transport.is_closing()
+    plain = parser.should_keep_alive() and not (parser.should_upgrade() or self.expect_100_continue)
+    if self.at_once is not None and plain and not busy:
+        self.short, self.parts = self.at_once(parser.get_method(), self.url, self.headers), []
+    if self.short is None: HttpToolsProtocol.on_headers_complete(self)
+
+@patch
+def on_message_complete(self:Connection):
+    "A request is there as a whole"
+    if self.short is None: return HttpToolsProtocol.on_message_complete(self)
+    found = self.short(b''.join(self.parts))
+    if found is not None: self.reply(found)
+    else: self.usually()
+
+@patch
+def usually(
+    self:Connection,
+    whole:bool=True, # Whether all of it was read
+):
+    "Take the way of ASGI with the request that is being read"
+    parts, self.short = self.parts, None
+    HttpToolsProtocol.on_headers_complete(self)
+    for part in parts: self.on_body(part)
+    if whole: HttpToolsProtocol.on_message_complete(self)
+
+# %% ../nbs/asgi.ipynb #bfb1d9b7
+@patch
+def shutdown(self:Connection):
+    "End, as soon as the request under way is answered"
+    if self.short is not None: self.usually(whole=False)
+    HttpToolsProtocol.shutdown(self)
+
+@patch
+def reply(self:Connection, found:bytes):
+    "Answer the request that was read"
+    self.short = None
+    head = b''.join([b'%b: %b\r\n' % each for each in self.server_state.default_headers]) + self.app.at_once_head
+    self.transport.write(b'HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b' % (head, len(found), found))
+    self.server_state.total_requests += 1
 
 # %% ../nbs/asgi.ipynb #4ab78ae9
 class Server(uvicorn.Server):

@@ -18,6 +18,13 @@ class Noting(App):
         if scope['type'] == 'http': self.asked.append((scope['raw_path'].decode(), dict(scope['headers'])))
         await super().__call__(scope, receive, send)
 
+    def at_once(self, method, url, headers):
+        look = super().at_once(method, url, headers)
+        def noted(body):
+            if (found := look(body)) is not None: self.asked.append((url.decode(), dict(headers)))
+            return found
+        return look and noted
+
 
 class Server(Served):
     "`with Server(home) as server: PodClient(url=server.url)`; a server of fewer `wires` is an older one"

@@ -10,7 +10,7 @@ import json
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterable, Iterator
 from urllib.parse import urljoin, urlsplit
 from fastcore.basics import patch
 from ..core import Invalid
@@ -77,7 +77,7 @@ def signing(self:Connection)->dict:
 def hash_func_name(self:Connection)->str:
     "The digest under which the server names blobs"
     try: return 'sha1' if parse_ref(self.signing.get('publicKeyBlobRef'))[0] == 'sha1' else 'sha224'
-    except Invalid: return 'sha224'
+    except Invalid: return 'sha224' # it has no key, or says nonsense: the digest of all servers since 2018
 
 @patch
 def blob(self:Connection, data:bytes)->Blob:
@@ -106,11 +106,12 @@ def _connect(
     roots = [_root(where, found.get(k)) for k in ('blobRoot', 'searchRoot', 'jsonSignRoot', 'shareRoot')]
     return Connection(http_session, *roots, discovery={k: v for k,v in found.items() if k != 'authToken'})
 
-def _root(url, root):
-    "A root, whole; None if there is none"
+def _root(url:str, root:Any)->str|None:
+    "A root, as a whole address; None if there is none"
     if not root: return None
-    if not isinstance(root, str): raise NotCamliServerError(f'the server gives {root!r:.60} for a place')
-    return urljoin(url, root)
+    try: return urljoin(url, root)
+    except (TypeError, ValueError, AttributeError):
+        raise NotCamliServerError(f'the server gives {root!r:.60} for a place') from None
 
 # %% ../../nbs/blobs/connection.ipynb #c31292f8
 def connect(
@@ -122,10 +123,11 @@ def connect(
     timeout:float=30,                  # Seconds to wait for a connection, or a piece of an answer
 )->Connection:
     """Get in touch with the server at `base_url`. `ConnectionError` if nothing answers, `NotCamliServerError` if what
-    answers is no blob server, `AuthenticationError` if it wants other credentials"""
-    u = urlsplit(base_url)
+    answers is no blob server, `AuthenticationError` if it wants other credentials, `Invalid` if it is no address"""
+    try: u = urlsplit(base_url)
+    except ValueError: u = urlsplit('') # such as one with half a bracket
     if u.scheme not in ('http', 'https') or not u.hostname:
-        shown = u.scheme + '://…' if u.scheme else repr(base_url)
+        shown = u.scheme + '://…' if u.scheme else 'this' if '@' in base_url else repr(base_url)
         raise Invalid(f'{shown} is no address of a server, such as http://localhost:3179/')
     if u.username is not None or u.password is not None:
         raise Invalid(f'no credentials in the address of {u.hostname}, please: give `auth=(user, password)`')
@@ -138,7 +140,7 @@ def connect(
 # %% ../../nbs/blobs/connection.ipynb #556b696a
 @patch
 def put_signed(self:Connection, *blobs:bytes)->list[Ref]:
-    "Send blobs that `signer` signed, after its public key; their names"
+    "Send blobs that `signer` signed, after its public key; their names. Errors as of `signer` and `put_multi`"
     if not self._introduced:
         key = self.signer.public
         self.blobs.put(Blob(key.blob, blobref=key.ref))
@@ -165,13 +167,15 @@ def permanode(
     at:Moment|datetime|int|None=None, # When, also of the attributes; now
     attributes:dict|None=None,        # Values, or lists of values, by name
 )->Permanode:
-    "A permanode, found again or made, with attributes claimed of it"
+    "A permanode, found again or made, with attributes claimed of it. `Invalid` before anything is sent"
+    if ref is not None and name is not None: raise Invalid('give `ref` or `name`: one finds a permanode, one plans it')
     blobs = []
     if ref is None:
         blobs.append(permanode_blob(self.signer, name, at))
         ref = self.blob(blobs[0]).blobref
     start = nanos(moment(at))
     for attr,values in (attributes or {}).items():
+        if not isinstance(values, Iterable): raise Invalid(f'a value of {attr!r} is text, or it has a list of texts')
         make = set_attribute if isinstance(values, str) else add_attribute
         for value in [values] if isinstance(values, str) else values:
             blobs.append(make(self.signer, ref, attr, value, at=start + len(blobs))) # later by a nanosecond each
@@ -221,12 +225,23 @@ def put_file(
     uploads.flush()
     return ref
 
+# %% ../../nbs/blobs/connection.ipynb #12cee8d8
 @patch
-def read_file(self:Connection, ref:Ref, start:int=0, stop:int|None=None)->Iterator[bytes]:
-    "The bytes of a file, checked, from `start` to before `stop`"
+def read_file(
+    self:Connection,
+    ref:Ref,            # A `file` blob
+    start:int=0,        # First byte
+    stop:int|None=None, # The one after the last; the end
+)->Iterator[bytes]:
+    "The bytes of a file, checked; errors as of `blobs.files.read_file`"
     return files.read_file(self.store, ref, start, stop)
 
 @patch
-def restore(self:Connection, ref:Ref, to:str|Path, **kwargs):
-    "Write a file or folder to a disk, trusting no name; see `blobs.files.restore`"
-    return files.restore(self.store, ref, to, **kwargs)
+def restore(
+    self:Connection,
+    ref:Ref,     # A file, folder or link
+    to:str|Path, # The path that it will have
+    **kwargs,    # For `blobs.files.restore`: `existing`, `links`, `most`, `trouble`
+):
+    "Write what is stored to a disk, trusting no name in it; errors as of `blobs.files.restore`"
+    files.restore(self.store, ref, to, **kwargs)

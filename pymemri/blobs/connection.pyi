@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterable, Iterator
 from urllib.parse import urljoin, urlsplit
 from fastcore.basics import patch
 from ..core import Invalid
@@ -75,7 +75,7 @@ class Connection:
         ...
 
     def put_signed(self, *blobs: bytes) -> list[Ref]:
-        """Send blobs that `signer` signed, after its public key; their names"""
+        """Send blobs that `signer` signed, after its public key; their names. Errors as of `signer` and `put_multi`"""
         ...
 
     def claim(self, make: Callable[..., bytes], *args, **kwargs) -> Ref:
@@ -87,7 +87,7 @@ class Connection:
         ...
 
     def permanode(self, ref: Ref | None=None, *, name: str | None=None, at: Moment | datetime | int | None=None, attributes: dict | None=None) -> Permanode:
-        """A permanode, found again or made, with attributes claimed of it"""
+        """A permanode, found again or made, with attributes claimed of it. `Invalid` before anything is sent"""
         ...
 
     def share(self, target: Ref, transitive: bool=False, expires: Moment | datetime | int | None=None) -> Share:
@@ -108,22 +108,22 @@ class Connection:
         ...
 
     def read_file(self, ref: Ref, start: int=0, stop: int | None=None) -> Iterator[bytes]:
-        """The bytes of a file, checked, from `start` to before `stop`"""
+        """The bytes of a file, checked; errors as of `blobs.files.read_file`"""
         ...
 
     def restore(self, ref: Ref, to: str | Path, **kwargs):
-        """Write a file or folder to a disk, trusting no name; see `blobs.files.restore`"""
+        """Write what is stored to a disk, trusting no name in it; errors as of `blobs.files.restore`"""
         ...
 
 def _connect(base_url: str, http_session) -> Connection:
     """`connect` over a given session"""
     ...
 
-def _root(url, root):
-    """A root, whole; None if there is none"""
+def _root(url: str, root: Any) -> str | None:
+    """A root, as a whole address; None if there is none"""
     ...
 
 def connect(base_url: str, auth: tuple[str, str] | None=None, token: str | None=None, verify: bool | str=True, fingerprint: str | None=None, timeout: float=30) -> Connection:
     """Get in touch with the server at `base_url`. `ConnectionError` if nothing answers, `NotCamliServerError` if what
-    answers is no blob server, `AuthenticationError` if it wants other credentials"""
+    answers is no blob server, `AuthenticationError` if it wants other credentials, `Invalid` if it is no address"""
     ...

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'TAR', 'CODES', 'MAX_JSON', 'MAX_FILE', 'LARGE', 'SWALLOWED', 'GONE', 'PIECE',
            'WAITING', 'WIRES', 'HEADERS', 'PREFLIGHT', 'OPS', 'OPERATIONS', 'SPECIAL', 'WHOLE', 'BODY', 'NO_AUTH',
-           'NO_PATH', 'MADE', 'PACK_FROM', 'Ask', 'Answer', 'missed', 'code_of', 'told', 'told_as_memri', 'read_all',
-           'unzip', 'Pipe', 'App', 'preflight', 'check_length', 'closing', 'swallow', 'Operation', 'bare', 'plain',
-           'get_item', 'spelled', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'body_of', 'not_allowed',
+           'NO_PATH', 'MADE', 'PACK_FROM', 'MOST', 'GET', 'Ask', 'Answer', 'missed', 'code_of', 'told', 'told_as_memri',
+           'read_all', 'unzip', 'Pipe', 'App', 'preflight', 'check_length', 'closing', 'swallow', 'Operation', 'bare',
+           'plain', 'get_item', 'spelled', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'body_of', 'not_allowed',
            'check_declared', 'decoded', 'as_json', 'pack', 'sized', 'member', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
-import asyncio, base64, hashlib, os, queue, tarfile, time, traceback, zlib
+import asyncio, base64, hashlib, os, queue, re, tarfile, time, traceback, zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, AsyncIterator, Awaitable, BinaryIO, Callable, Iterator
@@ -621,6 +621,46 @@ async def packed(self:App, ask:Ask, answer:Answer)->Answer:
     answer.body = await self.run(pack, answer.body)
     answer.headers = [*answer.headers, (b'content-encoding', b'gzip'), (b'vary', b'accept-encoding')]
     return answer
+
+# %% ../../nbs/server/app.ipynb #274be701
+MOST = 2**16 # bytes of a body that is kept until all of it is there
+GET = re.compile(rb'/(v\d)/([\w.~-]+)/get_item')
+App.at_once_head = b''.join(b'%b: %b\r\n' % each for each in JSON)
+
+@patch
+def at_once(self:App, method:bytes, url:bytes, headers:list[tuple[bytes, bytes]])->Callable[[bytes], bytes|None]|None:
+    "What may answer a request with this head, when it gets the body: `look_up`, for a `get_item`"
+    found = GET.fullmatch(url) if method == b'POST' and self.timer is not None else None
+    if found is None or self.settings.shared_server: return None
+    wire, owner, head = found[1].decode(), found[2].decode(), dict(headers)
+    if int(head.get(b'content-length', MOST)) >= MOST or b'content-encoding' in head: return None
+    return partial(self.look_up, wire, owner) if wire in self.wires else None
+
+@patch
+def look_up(self:App, wire:str, owner:str, body:bytes)->bytes|None:
+    "A list with an item, as JSON, if the Pod is open and its owner asks; else None, and the request is still to answer"
+    started = time.perf_counter()
+    try: found = self.found_at_once(wire, owner, body)
+    except Exception: return None # it happens again in the usual way, which tells it
+    if found is not None:
+        seconds = time.perf_counter() - started
+        self.metrics.note('get_item', 200, seconds)
+        self.log.note('POST', wire, owner, 'get_item', 200, seconds)
+    return found
+
+@patch
+def found_at_once(self:App, wire:str, owner:str, body:bytes)->bytes|None:
+    "What `look_up` gives, or an error"
+    if wire == 'v5': auth, id = (whole := WHOLE.decode(body)).auth, decode(whole.payload)
+    else: auth, id = read_body(body, 'get_item', wire)
+    if type(auth) is not ClientAuth: return None
+    if wire != 'v5': check_key(auth.databaseKey)
+    held = self.pods.take(self.pods.name(owner, auth.databaseKey))
+    if held is None: return None
+    try: found = get_item(held.pod, id)
+    finally: self.pods.release(held)
+    if wire != 'v5': return in_order(found)
+    return found if len(found) < PACK_FROM else None
 
 # %% ../../nbs/server/app.ipynb #e7f1216e
 @patch
