@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
+from . import __version__
 from .core import Conflict, Invalid, NotFound, PodError, WrongKey, home_folder, private_folder
 from .data.photo import Photo
 from .importers.photos import Imported, import_photos, readable
@@ -360,6 +361,7 @@ class Parser(argparse.ArgumentParser):
 def make_parser()->Parser:
     "What understands the words of a command line"
     parser = Parser('pymemri', description='Personal data in an encrypted Pod, explored in notebooks')
+    parser.add_argument('--version', action='version', version=f'pymemri {__version__}')
     parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(dest='command', metavar='command')
     for name, (run, options) in COMMANDS.items():

@@ -60,7 +60,7 @@ class Usual(App):
 @pytest.fixture(scope='module')
 def lines(tmp_path_factory):
     clock = dict(clock=lambda: 1_800_000_000_000) # the same dates in both
-    quick, usual = (Served(data_folder=tmp_path_factory.mktemp('home'), port=0, make=partial(make, **clock))
+    quick, usual = (Served(data_folder=tmp_path_factory.mktemp('home'), port=0, keep_open=600, make=partial(make, **clock))
                     for make in (Counting, Usual))
     with quick, usual, Line(quick.settings.port) as a, Line(usual.settings.port) as b:
         for line in (a, b):
@@ -139,7 +139,7 @@ def test_it_is_in_the_log_and_in_the_metrics(tmp_path):
 
 
 def test_a_get_of_which_a_part_is_here_is_answered_before_the_server_ends(tmp_path):
-    one = Served(data_folder=tmp_path, port=0, make=Counting).start()
+    one = Served(data_folder=tmp_path, port=0, keep_open=600, make=Counting).start()
     asked = post('get_item', 'note-0001')
     with Line(one.settings.port) as line:
         assert line.ask(asked)[1] == line.ask(asked)[1] == b'[]' # the first opens the Pod
@@ -153,9 +153,11 @@ def test_a_get_of_which_a_part_is_here_is_answered_before_the_server_ends(tmp_pa
 
 
 def test_who_stops_in_the_middle_of_a_get_is_let_go(tmp_path, monkeypatch):
-    monkeypatch.setattr('pymemri.asgi.IDLE', 1)
-    with Served(data_folder=tmp_path, port=0) as one, Line(one.settings.port) as line:
+    with Served(data_folder=tmp_path, port=0, keep_open=600) as one, Line(one.settings.port) as line:
         line.ask(post('get_item', 'note-0001'))
         line.sock.sendall(post('get_item', 'note-0001')[:-1])
+        wait_for(lambda: any(c.short for c in one.server.server_state.connections))
+        monkeypatch.setattr('pymemri.asgi.IDLE', .2)
         try: assert line.answers.read() == b''
         except ConnectionResetError: pass # cut off
+        wait_for(lambda: not one.server.server_state.connections)

@@ -18,7 +18,7 @@ from functools import cache
 from typing import (Annotated, Any, Callable, ClassVar, ForwardRef, Generic, Iterable, Iterator, SupportsIndex,
                     TYPE_CHECKING, TypeVar, Union, dataclass_transform, get_args, get_origin, overload)
 from ..core import Invalid, nearest, new_id
-from .cards import edge_card, item_card, list_card, one_line, schema_card
+from .cards import amount, edge_card, item_card, list_card, one_line, schema_card
 from ..options import options
 if TYPE_CHECKING: from pymemri.data.schema import AuditItem, Label
 
@@ -574,13 +574,23 @@ ALL_EDGES = 'allEdges' # Key of old JSON that listed edges; no Pod sends it any 
 class PlainList(list[T]):
     "A list of items that shows itself"
     __slots__ = () # a value that was meant for an item in it is refused
+    if not TYPE_CHECKING: # which is to find such mistakes itself
+        def __getattr__(self, name:str):
+            "Nothing: what was meant is an attribute of the items"
+            way_out = f'; take an item out of it, as `[0]` does, or all their values: `.map({name!r})`'
+            raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}'
+                                 f'{"" if name[0] == "_" else way_out}', name=name, obj=self)
+        def __setattr__(self, name:str, value:Any):
+            "Refused: what was meant is an attribute of the items"
+            raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}; '
+                                 'take an item out of it, as `[0]` does, and set it there', name=name, obj=self)
     def __repr__(self):
         some = ', '.join(map(repr, self[:3]))
-        return f'{len(self)} items' + (f': {some}' if self else '') + (' …' if len(self) > 3 else '')
+        return amount(len(self), 'item') + (f': {some}' if self else '') + (' …' if len(self) > 3 else '')
     def _repr_html_(self)->str: return list_card(self)
     def _repr_pretty_(self, p:Any, cycle:bool):
         some = ', '.join(one_line(o) if isinstance(o, ItemBase) else type(o).__name__ for o in self[:3])
-        p.text(f'{len(self)} items' + (f': {some}' if self else '') + (' …' if len(self) > 3 else ''))
+        p.text(amount(len(self), 'item') + (f': {some}' if self else '') + (' …' if len(self) > 3 else ''))
     @overload
     def __getitem__(self, i:SupportsIndex, /)->T: ...
     @overload

@@ -135,7 +135,10 @@ def anew(self:Applier):
         self.index = IndexWriter(self.path(era), self.primary, sync=not far)
         self.index.apply([], 0, b'', self.store)
     try:
-        if old or far: self.replay()
+        try:
+            if old or far: self.replay()
+        except Unreachable:
+            if old or not self.index.position: raise # who reads has seen more
         if far: self.index = self.index.settled()
     except BaseException:
         self.index.close()
