@@ -100,9 +100,21 @@ TEXT,HTML,JS = 'text/plain; charset=utf-8','text/html; charset=utf-8','text/java
 
 class Answer:
     "What goes back"
-    def __init__(self, body:bytes=b'', status:int=200, kind:str=TEXT, pieces:Iterator[bytes]|None=None, **headers):
+    def __init__(
+        self,
+        body:bytes=b'',
+        status:int=200,
+        kind:str=TEXT, # Its media type; empty if it has none
+        pieces:Iterator[bytes]|None=None, # Instead of a body; then `content_length` tells how much there is
+        **headers,     # With `_` for `-`
+    ):
         self.body, self.status, self.kind, self.pieces, self.headers = body, status, kind, pieces, headers
-    async def send(self, send:Callable[[dict], Awaitable[None]], head:bool, run:Callable):
+    async def send(
+        self,
+        send:Callable[[dict], Awaitable[None]], # ASGI's
+        head:bool,    # Only the headers are wanted
+        run:Callable, # `App.run`, in which pieces are made
+    ):
         "Give it to the server"
         length = self.headers.pop('content_length', len(self.body))
         headers = [(b'x-content-type-options', b'nosniff')]
@@ -408,7 +420,11 @@ async def remove(self:App, ask:Ask)->Answer:
 # %% ../../nbs/blobs/server.ipynb #19fb12f6
 class Upload:
     "The parts of one upload, as they come"
-    def __init__(self, app:'App', boundary:str):
+    def __init__(
+        self,
+        app:'App',    # Its `keep` gets them
+        boundary:str, # What stands between them, from the header of the request
+    ):
         self.app, self.parser = app, PushMultipartParser(boundary, max_header_size=4096)
         self.ref, self.data, self.size = None, [], 0            # of the part that is coming
         self.pending, self.weight = [], 0                       # whole parts that are not put away yet
