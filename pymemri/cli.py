@@ -284,6 +284,8 @@ def demo(folder:str|None=None, home:str|None=None, out:str='demo.html', quiet:bo
     print(f'  keys     {readable(str(pod / POD_KEYS_FOLDER / POD_KEYS_FILENAME))}   '
           '(for you alone; they lie here for the demo, keep your own elsewhere)')
     print(f'  gallery  {readable(str(page))}   (open it in a browser)')
+    print(f'\n  In Python or a notebook:  from pymemri.pod.client import PodClient'
+          f'\n                            client = PodClient.from_local_keys(home={readable(str(pod))!r})')
     return 0
 
 def keep_keys(path:str|None=None, keep:bool=False)->int:

@@ -165,6 +165,24 @@ def test_get_is_expanded(client, sender, email_item, other, capsys):
     assert other.get(email_item.id).sender[0].displayName == "Alice"
 
 
+def test_assigning_edges(client, sender, email_item, other):
+    "What the Pod has stays until `delete_edge`, and is not sent again; a warning says so"
+    second = Account(handle="@bob")
+    client.create(second)
+    email_item.sender = [*email_item.sender, second]
+    assert [e.target for e in email_item._new_edges] == [second]
+    client.sync()
+    assert {a.handle for a in other.get(email_item.id).sender} == {"@alite", "@bob"}
+    edges = email_item.get_edges("sender")[:1]
+    with pytest.warns(UserWarning, match='the Pod keeps .*--sender-> .*`client.delete_edge` removes an edge'):
+        email_item.sender = [second]
+    client.sync()
+    assert {a.handle for a in email_item.sender} == {"@alite", "@bob"}
+    client.delete_edge(*edges)
+    other.reset_local_db()
+    assert email_item.sender == [second] and [a.handle for a in other.get(email_item.id).sender] == ["@bob"]
+
+
 # ---- Pod Client: reading and updating ----
 
 @pytest.fixture

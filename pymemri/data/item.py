@@ -11,7 +11,7 @@ __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms'
            'value_from', 'ItemList', 'client_of']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
-import inspect, sys, types, weakref
+import inspect, sys, types, warnings, weakref
 from collections import ChainMap
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -98,7 +98,10 @@ class Edges(Generic[T]):
         return [e.traverse(item) for e in item.__dict__.get(self.name, ())]
     def __set__(self, item:Any, value:T|Iterable[T]|Edge|Iterable[Edge]|None)->None:
         several:Any = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
-        edges = [] if value is None else [self.edge(item, o) for o in several]
+        there = {e: e for e in item.__dict__.get(self.name, ()) if not e.created}
+        edges = [] if value is None else [there.get(e, e) for e in (self.edge(item, o) for o in several)]
+        if gone := [e for e in there if e not in edges]:
+            warnings.warn(f'the Pod keeps {gone[0]}; `client.delete_edge` removes an edge', stacklevel=3)
         item.__dict__[self.name] = []
         item._new_edges[:] = [e for e in item._new_edges if e._type != self.name]
         for e in edges: self.add(item, e)

@@ -885,6 +885,7 @@ def schema(self:PodClient)->Any: # A `pod.schema.PodSchema`
 @patch
 def external_id_exists(self:PodClient, item:ItemBase)->bool:
     "Whether the Pod has an item with the `externalId` of this one"
+    _need_item(item)
     if item.externalId is None: return False
     self._register([item])
     return bool(self.api.search(self._query({'externalId': item.externalId})))
