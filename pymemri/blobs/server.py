@@ -127,6 +127,7 @@ class Answer:
                 await send({'type': 'http.response.body', 'body': piece, 'more_body': True})
         await send({'type': 'http.response.body', 'body': b'' if head else self.body})
 
+# %% ../../nbs/blobs/server.ipynb #dbd2e46d
 def _js(what:Any, status:int=200, end:str='\n')->Answer:
     "An object, as the protocol writes it"
     return Answer((json.dumps(what, indent=2, ensure_ascii=False) + end).encode('utf-8', 'replace'), status, JS)
