@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
+from . import __version__
 from .core import Conflict, Invalid, NotFound, PodError, WrongKey, home_folder, private_folder
 from .data.photo import Photo
 from .importers.photos import Imported, import_photos, readable
@@ -283,6 +284,8 @@ def demo(folder:str|None=None, home:str|None=None, out:str='demo.html', quiet:bo
     print(f'  keys     {readable(str(pod / POD_KEYS_FOLDER / POD_KEYS_FILENAME))}   '
           '(for you alone; they lie here for the demo, keep your own elsewhere)')
     print(f'  gallery  {readable(str(page))}   (open it in a browser)')
+    print(f'\n  In Python or a notebook:  from pymemri.pod.client import PodClient'
+          f'\n                            client = PodClient.from_local_keys(home={readable(str(pod))!r})')
     return 0
 
 def keep_keys(path:str|None=None, keep:bool=False)->int:
@@ -360,6 +363,7 @@ class Parser(argparse.ArgumentParser):
 def make_parser()->Parser:
     "What understands the words of a command line"
     parser = Parser('pymemri', description='Personal data in an encrypted Pod, explored in notebooks')
+    parser.add_argument('--version', action='version', version=f'pymemri {__version__}')
     parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(dest='command', metavar='command')
     for name, (run, options) in COMMANDS.items():

@@ -3,7 +3,7 @@
 `tests/data/camlistore-replay.json` holds the exchanges. They are sent again in their order, to a server whose owner is the key that made
 them; status, kind and content must be the same, except where `DIFFERENT` says why not.
 """
-import http.client, json, os, re, signal, subprocess, sys, threading, time
+import base64, http.client, json, os, re, signal, subprocess, sys, threading, time
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -20,7 +20,7 @@ from pymemri.blobs.schema import delete, new_permanode, planned_permanode, schem
 from pymemri.blobs.server import serve
 from pymemri.blobs.signing import keep_identity, new_signing_key, read_public_key, read_signed, sign_text
 from pymemri.blobs.store import DiskBlobs, MemoryBlobs, check_blobs
-from pymemri.core import NotFound
+from pymemri.core import NotFound, Unavailable
 
 OWNER = read_public_key(body(recorded('sign/public-key')['response']))
 KEY = new_signing_key(1024)
@@ -230,6 +230,21 @@ def test_discovery_for_scripts(server):
     assert ask(server.url, path='/?camli.mode=config&cb=alert(1)//')[2].startswith(b'{'), 'a name, or nothing'
 
 
+def test_a_page_cannot_use_the_password_that_a_browser_knows():
+    "A browser adds a password that it was told once to whatever a page has it fetch or send"
+    knows = dict(Authorization='Basic ' + base64.b64encode(b'anna:secret').decode())
+    with serve(MemoryBlobs(), KEY, auth=('anna', 'secret'), removes=True) as s:
+        headers, data = multipart((ref_of(b'evil'), b'evil'))
+        for origin in ('https://evil.example', 'null'):
+            for path in (BS + 'upload', BS + 'remove', '/sighelper/camli/sig/sign', '/my-search/camli/search/query'):
+                assert ask(s.url, 'POST', path, data, **headers, **knows, Origin=origin)[0] == 403
+        assert s.store.size(ref_of(b'evil')) is None
+        for script in ('cb=x', 'var=x'):
+            status, _, text = ask(s.url, path=f'/?camli.mode=config&{script}', **knows)
+            assert status == 200 and text.startswith(b'x') and s.app.access.session.encode() not in text
+        assert ask(s.url, 'POST', BS + 'upload', data, **headers, **knows, Origin=s.url.rstrip('/'))[0] == 200 # a page of its own
+
+
 def test_the_token_of_discovery_lets_in_and_only_that(tmp_path):
     with serve(MemoryBlobs(), KEY, auth=('anna', 'secret')) as s:
         with connect(s.url, auth=('anna', 'secret')) as conn:
@@ -351,6 +366,36 @@ def test_shares_end_when_the_owner_says_so(server):
     assert status(file, deep) == 200
     put(delete(KEY, deep))
     assert status(file, deep) == 401
+
+
+def test_a_share_ends_though_the_index_missed_that(server):
+    "The blob is kept when the index fails; the next question makes up for it, also that of a stranger"
+    def put(d):
+        upload(server, (ref_of(d), d))
+        return ref_of(d)
+    deep = put(share(KEY, put(b'a secret text'), True))
+    assert ask(server.url, path=f'/share/{ref_of(b"a secret text")}?via={deep}')[0] == 200
+    def fail(*args): raise Unavailable('no room for the index')
+    server.index.add = fail
+    put(delete(KEY, deep))
+    del server.index.add
+    assert ask(server.url, path=f'/share/{ref_of(b"a secret text")}?via={deep}')[0] == 401
+
+
+def test_no_blob_keeps_a_server_from_answering_or_from_starting_again(tmp_path):
+    "JSON deeper than a stack, files of holes without end and of sizes that no table holds, lists of nothing"
+    def schema(kind, rest): return b'{"camliVersion": 1, "camliType": "%b", %b}' % (kind, rest)
+    def deep(n): return schema(b'claim', b'"x\\ud800": ' + b'[' * n + b']' * n)
+    parts = json.dumps([dict(size=(1 << 62) - 1)] * 5).encode()
+    endless = schema(b'bytes', b'"parts": ' + parts)
+    small = schema(b'file', b'"parts": [{"size": 9, "bytesRef": "%b"}]' % ref_of(endless).encode()) # which is nine zeros
+    poison = [*map(deep, (300, 500, 900, 5000, 100_000)), endless, small, schema(b'file', b'"parts": ' + parts), schema(b'directory', b'"entries": "%b"' % ref_of(b'').encode()),
+              b'', schema(b'static-set', b'"mergeSets": [[]]')]
+    for _ in range(2):
+        with serve(DiskBlobs(tmp_path / 's'), KEY, index=tmp_path / 'index') as s, connect(s.url) as conn:
+            conn.blobs.put_multi(*map(Blob, poison))
+            assert [r.blobref for r in conn.searcher.query(constraint={'file': {'fileSize': {'min': 1}}})] == [ref_of(small)]
+    with serve(DiskBlobs(tmp_path / 's'), KEY) as s: assert s.index.count('blob') == len(poison) + 1
 
 
 def test_vivify_makes_a_permanode_that_is_found_again(server):

@@ -88,6 +88,9 @@ def test_the_table_says_what_was_done(first):
     assert rows['look for readable text'].endswith('MB: none found')
     assert rows['gallery'].startswith(f'{rows["import"].split()[0]} of ')
     assert str(here / 'demo.html') in out and str(here / '.pymemri' / 'demo') in out
+    way_in = '\n'.join(line.rpartition('  ')[2] for line in out.splitlines()[-2:]) # the last two lines are Python
+    opened = subprocess.run([sys.executable, '-c', way_in + '; print(client.count({"type": "Photo"}))'], cwd=here, capture_output=True, timeout=600)
+    assert opened.stdout.decode().splitlines()[-1] == rows['import'].split()[0], opened.stderr.decode()
 
 
 def test_the_page_stands_alone(first):

@@ -5,7 +5,7 @@ a word: each test runs over both roads, a Pod in this process and one behind HTT
 imports (`np`, `environ`, `Person`, `Edge` and so on) are imported here; lines that show a value, as a notebook's cell
 does, are asserted.
 """
-import hashlib, re, subprocess, sys, time
+import hashlib, re, subprocess, sys, time, warnings
 from datetime import datetime, timezone
 from os import environ
 
@@ -163,6 +163,24 @@ def test_get_is_expanded(client, sender, email_item, other, capsys):
     assert capsys.readouterr().out == f'[Account (#{sender.id})]\n' and email_from_db is email_item
     assert other.get(email_item.id, expanded=False).sender == []
     assert other.get(email_item.id).sender[0].displayName == "Alice"
+
+
+def test_assigning_edges(client, sender, email_item, other):
+    "What the Pod has stays until `delete_edge`, and is not sent again; a warning says so"
+    second = Account(handle="@bob")
+    client.create(second)
+    email_item.sender = [*email_item.sender, second]
+    assert [e.target for e in email_item._new_edges] == [second]
+    client.sync()
+    assert {a.handle for a in other.get(email_item.id).sender} == {"@alite", "@bob"}
+    edges = email_item.get_edges("sender")[:1]
+    with pytest.warns(UserWarning, match='the Pod keeps .*--sender-> .*`client.delete_edge` removes an edge'):
+        email_item.sender = [second]
+    client.sync()
+    assert {a.handle for a in email_item.sender} == {"@alite", "@bob"}
+    client.delete_edge(*edges)
+    other.reset_local_db()
+    assert email_item.sender == [second] and [a.handle for a in other.get(email_item.id).sender] == ["@bob"]
 
 
 # ---- Pod Client: reading and updating ----
@@ -360,6 +378,53 @@ def test_search_by_own_properties(client, bob, other):
     assert {p.firstName for p in other.search({"type": "Person", "ImportedBy": "EmailImporter"})} == {"Ann", "Ben"}
 
 
+# ---- Pod Client: what is tried next, and what goes wrong first ----
+
+def test_an_item_stands_for_its_id(client, sender, email_item, other):
+    assert client.get(email_item) is email_item and client.exists(sender) and not client.exists(Account())
+    assert client.get_edges(email_item) == client.get_edges(email_item.id) != []
+    assert other.get(email_item).content == "example content field"
+    for ask in (client.get, client.get_edges):
+        with pytest.raises(Invalid, match='no id, so it is not in the Pod: create it first'): ask(Account())
+
+
+@pytest.mark.parametrize('said', ["Person", Person, [{"type": "Person"}], None])
+def test_a_search_is_a_dict(client, said):
+    for ask in (client.search, client.search_paginate, client.count, client.facets, client.timeline):
+        if said is None and ask in (client.count, client.facets, client.timeline): continue  # of everything
+        with pytest.raises(Invalid, match="a search is a dict, such as {'type': 'Person'}"): ask(said)
+
+
+def test_a_type_with_a_typing_error(client, bob):
+    with pytest.warns(UserWarning, match='nothing is known of a type `Persn`; did you mean `Person`'):
+        assert client.search({"type": "Persn"}) == []
+    with pytest.warns(UserWarning, match='did you mean `Person`'): assert client.count({"type": ["Persn", "Cat"]}) == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert client.search({"type": "Address"}) == client.search({"type": "Person", "firstName": "nobody"}) == []
+        assert client.search({"type": "Nothing like it"}) == []
+
+
+def test_words_of_a_search(client, bob):
+    assert client.search({"firstName=": "Bob"}) == client.search({"firstName==": "Bob"}) == client.search({"firstName": "Bob"}) == [bob]
+    with pytest.raises(Invalid, match='did you mean `_limit`'): client.search({"type": "Person", "limit": 3})
+    with pytest.raises(Invalid, match='account not defined in Schema; it is an edge'): client.search({"account": "testService"})
+    with pytest.raises(Invalid, match=r'to DateTime \(dateCreated\) of a search; give a datetime'):
+        client.search({"dateCreated>=": "2020-01-01"})
+    assert client.search({"type": "Person", "dateCreated>=": datetime(2020, 1, 1)}) == [bob]
+
+
+def test_what_is_no_item(client, bob, other):
+    for wrong, why in [(Person, 'Person is a type and no item; make one'), ({"type": "Person"}, 'make an item of it'),
+                       ([Person()], 'take an item out of it'), (None, 'NoneType is no type of item')]:
+        with pytest.raises(Invalid, match=why): client.create(wrong)
+    for act in (client.bulk_action, client.create_edges, client.delete_items, client.purge):
+        with pytest.raises(Invalid, match='takes a list; put .* into one'): act(bob)
+    for act in (client.delete_items, client.purge):
+        with pytest.raises(Invalid, match='takes a list; put .* into one'): act(bob.id)
+    assert other.get(bob.id).firstName == "Bob"
+
+
 # ---- Pod Client: files and photos ----
 
 def test_file_api(client, other, capsys):
@@ -391,6 +456,20 @@ def test_photo_api(client, other, capsys):
     assert there is not photo and there.data == photo.data and (there.to_np() == x).all()
     assert (there.size, there.channels, there.mode, there.encoding) == ((640, 640), 1, 'L', 'PNG')
     assert other.get_photo(photo.id, size=64).size == (64, 64)
+
+
+def test_what_is_no_photo(client, tmp_path, monkeypatch):
+    x = np.random.randint(0, 255+1, size=(64, 48), dtype=np.uint8)
+    with pytest.raises(Invalid, match='ndarray is no Photo; make one with `Photo.from_np`'): client.create_photo(x)
+    with pytest.raises(Invalid, match='uint8'): Photo.from_np(x / 255)
+    with pytest.raises(Invalid, match='`Photo.from_path` reads the file'): Photo.from_bytes("fog.png")
+    with pytest.raises(FileNotFoundError, match='fog.png'): client.upload_file("fog.png")
+    with pytest.raises(Invalid, match='is no file; give its bytes'): client.upload_file(File())
+    photo = Photo.from_np(x)
+    with pytest.warns(UserWarning, match='without its bytes; `create_photo` sends them too'): client.create(photo)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'fog.png').write_bytes(photo.data)
+    assert Photo.from_path("~/fog.png").data == photo.data
 
 
 def test_photo_from_bytes(client, other):
@@ -633,7 +712,7 @@ def test_a_list_of_accounts_is_no_account(own_account, tclient):
     "As the page prints it: the errors say what is wrong"
     client = tclient
     acc = client.search({"type": "Account"}) # TODO: search for specific account
-    with pytest.raises(AttributeError, match="'ItemList' object has no attribute 'sessionToken'"):
+    with pytest.raises(AttributeError, match=r"'ItemList' object has no attribute 'sessionToken'; take an item out of it, as `\[0\]`"):
         acc.sessionToken = "12344"
     with pytest.raises(Invalid, match='ItemList is no type of item; take an item out of it'): client.update_item(acc)
 

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Iterator
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 from fastcore.basics import patch
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 from ..asgi import Server, ThreadedServer, address, answer, collect_seldom, listen, stopped_by_signals
@@ -54,15 +54,18 @@ class Access:
         self.open = password is None and token is None
         self.session = secrets.token_hex(20) # what discovery gives to those who are in
     def __repr__(self): return f'Access({"nobody is asked" if self.open else "password or token"})'
-    def allows(self, header:str, host:str, origin:str)->bool:
-        "Whether a request with these headers is let in"
-        if self.open: return _local(host) and (not origin or origin.partition('://')[2] == host)
+    def foreign(self, host:str, origin:str)->bool:
+        "Whether a request comes from a page of another place, or, where nobody is asked, to another name than ours"
+        return bool(origin) and origin.partition('://')[2] != host or self.open and not _local(host)
+    def allows(self, header:str)->bool:
+        "Whether who says this in the Authorization header is let in"
+        if self.open: return True
         kind,_,said = header.partition(' ')
         if kind.lower() == 'token':
             return bool(_same(said, self.session) | (self._token is not None and _same(said, self._token)))
         if kind.lower() != 'basic' or self.user is None: return False
         try: user,_,password = b64decode(said, validate=True).decode().partition(':')
-        except ValueError: return False
+        except ValueError: return False # these are no credentials
         return bool(_same(user, self.user) & _same(password, self._password))
 
 def _local(host:str)->bool:
@@ -97,9 +100,21 @@ TEXT,HTML,JS = 'text/plain; charset=utf-8','text/html; charset=utf-8','text/java
 
 class Answer:
     "What goes back"
-    def __init__(self, body:bytes=b'', status:int=200, kind:str=TEXT, pieces:Iterator[bytes]|None=None, **headers):
+    def __init__(
+        self,
+        body:bytes=b'',
+        status:int=200,
+        kind:str=TEXT, # Its media type; empty if it has none
+        pieces:Iterator[bytes]|None=None, # Instead of a body; then `content_length` tells how much there is
+        **headers,     # With `_` for `-`
+    ):
         self.body, self.status, self.kind, self.pieces, self.headers = body, status, kind, pieces, headers
-    async def send(self, send:Callable[[dict], Awaitable[None]], head:bool, run:Callable):
+    async def send(
+        self,
+        send:Callable[[dict], Awaitable[None]], # ASGI's
+        head:bool,    # Only the headers are wanted
+        run:Callable, # `App.run`, in which pieces are made
+    ):
         "Give it to the server"
         length = self.headers.pop('content_length', len(self.body))
         headers = [(b'x-content-type-options', b'nosniff')]
@@ -112,6 +127,7 @@ class Answer:
                 await send({'type': 'http.response.body', 'body': piece, 'more_body': True})
         await send({'type': 'http.response.body', 'body': b'' if head else self.body})
 
+# %% ../../nbs/blobs/server.ipynb #dbd2e46d
 def _js(what:Any, status:int=200, end:str='\n')->Answer:
     "An object, as the protocol writes it"
     return Answer((json.dumps(what, indent=2, ensure_ascii=False) + end).encode('utf-8', 'replace'), status, JS)
@@ -200,9 +216,9 @@ async def route(self:App, ask:Ask)->Answer:
     config = get and (ask.headers.get('accept') == 'text/x-camli-configuration' or ask.get('camli.mode') == 'config')
     if path == '/' and get and not config:
         return Answer(b'<html><body><p>A blob server of pymemri, for clients of Perkeep.</p></body></html>', 200, HTML)
-    if not self.access.allows(*(ask.headers.get(h, '') for h in ('authorization', 'host', 'origin'))):
-        return Answer(b'a server without a password answers this machine alone, and no web page of others\n', 403) \
-            if self.access.open else _bad(401)
+    if self.access.foreign(ask.headers.get('host', ''), ask.headers.get('origin', '')):
+        return Answer(b'no page of another place is answered; and without a password, this machine alone\n', 403)
+    if not self.access.allows(ask.headers.get('authorization', '')): return _bad(401)
     if config: return self.configured(ask)
     for root in BLOBS:
         if path.startswith(root + 'camli/'): return await self.blobs(ask, path.removeprefix(root + 'camli/'))
@@ -217,20 +233,21 @@ def signing(self:App)->dict:
     return dict(publicKey=f'{SIGN}camli/{key.ref}', publicKeyBlobRef=key.ref, publicKeyId=key.key_id,
                 signHandler=f'{SIGN}camli/sig/sign', verifyHandler=f'{SIGN}camli/sig/verify')
 
+# %% ../../nbs/blobs/server.ipynb #30e938cf
 @patch
 def configured(self:App, ask:Ask)->Answer:
     "Discovery: where everything is"
+    scripts = [(form, word) for name,form in (('cb', '{}({})'), ('var', '{} = {};'))
+               if re.fullmatch(r'[A-Za-z_$][\w$.]*', word := ask.get(name), re.ASCII)]
     lasting = not isinstance(self.store, MemoryBlobs)
     what = dict(blobRoot=BLOBS[0], jsonSignRoot=SIGN, helpRoot='', importerRoot='', searchRoot=SEARCH, statusRoot='',
                 shareRoot=SHARE, ownerName='', userName=self.access.user or '', storageInitTime=None, thumbVersion='',
-                hasLegacySHA1Index=False, authToken='OmitAuthToken' if self.access.open else self.access.session,
-                batchGet=True, signing=self.signing())
+                hasLegacySHA1Index=False, batchGet=True, signing=self.signing(),
+                authToken='OmitAuthToken' if self.access.open or scripts else self.access.session)
     if lasting: what['storageGeneration'] = self.index.generation
     else: what['storageGenerationError'] = 'a store in memory has no generation'
     found = _js(what, end='')
-    for name,form in (('cb', '{}({})'), ('var', '{} = {};')):
-        if re.fullmatch(r'[A-Za-z_$][\w$.]*', word := ask.get(name), re.ASCII):
-            found.body = form.format(word, found.body.decode()).encode()
+    for form,word in scripts: found.body = form.format(word, found.body.decode()).encode()
     return found
 
 # %% ../../nbs/blobs/server.ipynb #f98a4e7f
@@ -404,7 +421,11 @@ async def remove(self:App, ask:Ask)->Answer:
 # %% ../../nbs/blobs/server.ipynb #19fb12f6
 class Upload:
     "The parts of one upload, as they come"
-    def __init__(self, app:'App', boundary:str):
+    def __init__(
+        self,
+        app:'App',    # Its `keep` gets them
+        boundary:str, # What stands between them, from the header of the request
+    ):
         self.app, self.parser = app, PushMultipartParser(boundary, max_header_size=4096)
         self.ref, self.data, self.size = None, [], 0            # of the part that is coming
         self.pending, self.weight = [], 0                       # whole parts that are not put away yet
@@ -479,6 +500,17 @@ def keep(self:App, blobs:list[tuple[Ref,bytes]])->dict[Ref,PodError]:
         self.log(f'the index fell behind: {type(e).__name__}: {e}')
     return failed
 
+@patch
+def caught_up(self:App)->Index:
+    "The index, with all that we were told of"
+    if self.behind:
+        self.behind = False # before, since it may fall behind again meanwhile
+        try: self.index.catch_up()
+        except BaseException:
+            self.behind = True
+            raise
+    return self.index
+
 # %% ../../nbs/blobs/server.ipynb #b21e7f5e
 @patch
 def told(self:App):
@@ -513,7 +545,7 @@ async def upload(self:App, ask:Ask)->Answer:
 @patch
 def vivify(self:App, ref:Ref, found:Answer):
     "Make a permanode for a file, found again by its content and date"
-    file = self.index.file(ref)
+    file = self.caught_up().file(ref)
     if file is None or self.key is None: return
     at = file['at'] or '1970-01-01T00:00:01Z' # a file without a date
     node = planned_permanode(self.key, file['whole'], at)
@@ -645,9 +677,7 @@ async def searched(self:App, ask:Ask, what:str)->Answer:
     elif ask.method in ('GET', 'HEAD') and what != 'query': work = partial(self.asked, ask, what)
     else: return unknown
     def safe():
-        if self.behind:
-            self.index.catch_up()
-            self.behind = False
+        self.caught_up()
         try: return work()
         except RecursionError: raise Invalid('the query is nested too deep') from None
     try: found = await self.run(safe)
@@ -668,6 +698,7 @@ def found_files(self:App, ask:Ask)->Answer:
     wholes = [v for k,v in ask.query if k == 'wholedigest']
     if not wholes: return _fault("Missing 'wholedigest' param", 200, files=None)
     if not all(map(_formed, wholes)): return _fault("Invalid 'wholedigest' param", 200, files=None)
+    self.caught_up()
     return _js(self.search.files(*wholes))
 
 # %% ../../nbs/blobs/server.ipynb #87173612
@@ -688,7 +719,7 @@ def sharing(self:App, ref:Ref)->dict:
     claim,says = claim_of(ref, signed),signed.says
     if claim is None or (claim.kind, claim.signer) != ('share', self.public.key_id): raise NotFound('')
     if says.get('authType') != 'haveref': raise NotFound('')
-    if state(ref, self.index.claims(ref), self.index.owner).deleted: raise NotFound('')
+    if state(ref, self.caught_up().claims(ref), self.index.owner).deleted: raise NotFound('')
     if says.get('expires') and nanos(says['expires']) <= time.time_ns(): raise NotFound('')
     return says
 
@@ -725,7 +756,7 @@ async def shared(self:App, ask:Ask, ref:str)->Answer:
 @patch
 def assembled(self:App, ref:Ref)->Answer:
     "The bytes of a file"
-    file = self.index.file(ref)
+    file = self.caught_up().file(ref)
     if file is None: raise NotFound('')
     return Answer(b'', 200, file['mime'] or 'application/octet-stream', read_file(self.store, ref),
                   content_length=file['size'], accept_ranges='none')
@@ -769,8 +800,12 @@ def serve(
     removes:bool=False,     # Forget blobs when asked to
     log:Callable[[str], Any]=lambda line: None, # Gets a line for each failure
 )->Served:
-    "Serve a store in a thread. Beyond this machine `auth` or `token` is needed"
-    return Served(_app(store, key, index, ip, auth, token, removes, log), ip, port, tls)
+    "Serve a store in a thread. Beyond this machine `auth` or `token` is needed; `Invalid` without"
+    app = _app(store, key, index, ip, auth, token, removes, log)
+    try: return Served(app, ip, port, tls)
+    except BaseException:
+        app.close()
+        raise
 
 def _app(store, key, index, ip, auth, token, removes, log)->App:
     "The app of a server on an address"
@@ -779,7 +814,11 @@ def _app(store, key, index, ip, auth, token, removes, log)->App:
         raise Invalid(f'a server on {ip} needs a password or a token: others can reach it')
     store,key = MemoryBlobs() if store is None else store, key or identity()
     public = key.public if isinstance(key, SigningKey) else key
-    return App(store, key, Index(store, public.key_id, index), access, removes, log)
+    found = Index(store, public.key_id, index)
+    try: return App(store, key, found, access, removes, log)
+    except BaseException:
+        found.close()
+        raise
 
 # %% ../../nbs/blobs/server.ipynb #83d20ad0
 def run(

@@ -11,14 +11,14 @@ __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms'
            'value_from', 'ItemList', 'client_of']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
-import inspect, sys, types, weakref
+import inspect, sys, types, warnings, weakref
 from collections import ChainMap
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from typing import (Annotated, Any, Callable, ClassVar, ForwardRef, Generic, Iterable, Iterator, SupportsIndex,
                     TYPE_CHECKING, TypeVar, Union, dataclass_transform, get_args, get_origin, overload)
 from ..core import Invalid, nearest, new_id
-from .cards import edge_card, item_card, list_card, one_line, schema_card
+from .cards import amount, edge_card, item_card, list_card, one_line, schema_card
 from ..options import options
 if TYPE_CHECKING: from pymemri.data.schema import AuditItem, Label
 
@@ -98,7 +98,10 @@ class Edges(Generic[T]):
         return [e.traverse(item) for e in item.__dict__.get(self.name, ())]
     def __set__(self, item:Any, value:T|Iterable[T]|Edge|Iterable[Edge]|None)->None:
         several:Any = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
-        edges = [] if value is None else [self.edge(item, o) for o in several]
+        there = {e: e for e in item.__dict__.get(self.name, ()) if not e.created}
+        edges = [] if value is None else [there.get(e, e) for e in (self.edge(item, o) for o in several)]
+        if gone := [e for e in there if e not in edges]:
+            warnings.warn(f'the Pod keeps {gone[0]}; `client.delete_edge` removes an edge', stacklevel=3)
         item.__dict__[self.name] = []
         item._new_edges[:] = [e for e in item._new_edges if e._type != self.name]
         for e in edges: self.add(item, e)
@@ -574,13 +577,23 @@ ALL_EDGES = 'allEdges' # Key of old JSON that listed edges; no Pod sends it any 
 class PlainList(list[T]):
     "A list of items that shows itself"
     __slots__ = () # a value that was meant for an item in it is refused
+    if not TYPE_CHECKING: # which is to find such mistakes itself
+        def __getattr__(self, name:str):
+            "Nothing: what was meant is an attribute of the items"
+            way_out = f'; take an item out of it, as `[0]` does, or all their values: `.map({name!r})`'
+            raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}'
+                                 f'{"" if name[0] == "_" else way_out}', name=name, obj=self)
+        def __setattr__(self, name:str, value:Any):
+            "Refused: what was meant is an attribute of the items"
+            raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}; '
+                                 'take an item out of it, as `[0]` does, and set it there', name=name, obj=self)
     def __repr__(self):
         some = ', '.join(map(repr, self[:3]))
-        return f'{len(self)} items' + (f': {some}' if self else '') + (' …' if len(self) > 3 else '')
+        return amount(len(self), 'item') + (f': {some}' if self else '') + (' …' if len(self) > 3 else '')
     def _repr_html_(self)->str: return list_card(self)
     def _repr_pretty_(self, p:Any, cycle:bool):
         some = ', '.join(one_line(o) if isinstance(o, ItemBase) else type(o).__name__ for o in self[:3])
-        p.text(f'{len(self)} items' + (f': {some}' if self else '') + (' …' if len(self) > 3 else ''))
+        p.text(amount(len(self), 'item') + (f': {some}' if self else '') + (' …' if len(self) > 3 else ''))
     @overload
     def __getitem__(self, i:SupportsIndex, /)->T: ...
     @overload

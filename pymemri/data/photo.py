@@ -106,7 +106,9 @@ def encode_image(
     bare = im.copy()
     bare.info = {k: v for k, v in im.info.items() if k == 'transparency'}
     try: bare.save(out, encoding, **extra)
-    except Exception as e: raise Invalid(f'a picture of mode {im.mode} cannot be written as {encoding}: {e}') from None
+    except Exception as e:
+        why = 'give whole numbers, such as `(x * 255).astype("uint8")`' if im.mode == 'F' else e
+        raise Invalid(f'a picture of mode {im.mode} cannot be written as {encoding}: {why}') from None
     return out.getvalue()
 
 # %% ../../nbs/data/photo.ipynb #f480f114
@@ -229,11 +231,12 @@ class Photo(PhotoFacts):
     @classmethod
     def from_bytes(cls, data:bytes, max_pixels:int=MAX_PIXELS)->'Photo':
         "A photo of exactly these bytes. `Invalid` if they are no picture, damaged, or larger than `max_pixels`"
+        if isinstance(data, str): raise Invalid('a text is no picture; `Photo.from_path` reads the file at a path')
         return describe(cls(data=bytes(data)), max_pixels=max_pixels)
     @classmethod
     def from_path(cls, path:str|Path, size:tuple[int, int]|None=None, max_pixels:int=MAX_PIXELS)->'Photo':
         "The picture in a file, byte for byte; with a `size`, (width, height), a copy of that size in the same format"
-        photo = describe(cls(data=Path(path).read_bytes(), path=str(path)), Path(path).name, max_pixels)
+        photo = describe(cls(data=Path(path).expanduser().read_bytes(), path=str(path)), Path(path).name, max_pixels)
         return resize(photo, size) if size else photo
     @classmethod
     def from_np(cls, x:Any, size:tuple[int, int]|None=None)->'Photo':

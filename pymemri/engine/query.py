@@ -26,7 +26,7 @@ from .schema import (
 from .store import EDGE, EDGE_PREFIX, Store, edge_number, telling
 
 # %% ../../nbs/engine/query.ipynb #4eab8635
-OPERATOR = re.compile(r'(.*?)\s*(==|!=|<=|>=|\^=|\*=|<|>|\bin)?', re.DOTALL)
+OPERATOR = re.compile(r'(.*?)\s*(==|!=|<=|>=|\^=|\*=|=|<|>|\bin)?', re.DOTALL)
 EXACT = '\0==' # after any name whatever, also one that looks like a word or ends like an operator
 WORDS = ('ids', '_text', '_snippet', '_sort', '_sortOrder', '_limit', '_offset', '_after', '_memri',
          '[[edges]]', '~[[edges]]')
@@ -35,7 +35,7 @@ def split_key(key:str)->tuple[str, str]:
     "The property and the operator in a key of a query"
     if key.endswith(EXACT): return key.removesuffix(EXACT), '=='
     name, op = OPERATOR.fullmatch(key).groups()
-    return (key, '==') if not name else (name, op or '==')
+    return (key, '==') if not name else (name, '==' if op in (None, '=') else op)
 
 # %% ../../nbs/engine/query.ipynb #3a5b6d3b
 EDGE_ROW = 2**62 # edges that look like items get row numbers above all items
@@ -113,6 +113,8 @@ def check_value(schema:Schema, name:str, op:str, v:Any)->Any:
 def filter_of(schema:Schema, key:str, v:Any, express:Callable[[str], str]=expression)->Filter:
     "The condition that `key` and `v` of a query stand for"
     name, op = split_key(key)
+    if name not in schema.kinds and f'_{name}' in WORDS: # `limit`, where `_limit` is meant
+        raise Invalid(f'Property {name} not defined in Schema; did you mean `_{name}`?')
     schema.known(name)
     x = express(name)
     if isinstance(v, (list, tuple)) and op in ('==', 'in'):

@@ -75,7 +75,8 @@ class Schema:
         old = self.kinds.setdefault(propertyName, valueType)
         if old != valueType:
             raise Invalid(f'Schema for property {propertyName} is already defined to type {old}, '
-                          f'cannot override to type {valueType} (asked for by {itemType})')
+                          f'cannot override to type {valueType} (asked for by {itemType}); '
+                          'a property has one kind in a whole Pod, so choose another name')
         self.types.setdefault(itemType, {})[propertyName] = valueType
         self.structs.pop(itemType, None)
         self.batch = None
@@ -88,11 +89,14 @@ class Schema:
     def known(self, name:str)->str:
         "The kind of property `name`, or `Invalid` with the nearest name that is known"
         if name in self.kinds: return self.kinds[name]
-        raise Invalid(f'Property {name} not defined in Schema{nearest(name, self.kinds)}')
+        edge = any(name in edges for edges in self.edges.values())
+        why = '; it is an edge, which is not searched but followed from the items'
+        raise Invalid(f'Property {name} not defined in Schema{why if edge else nearest(name, self.kinds)}')
 
 # %% ../../nbs/engine/schema.ipynb #59501d2b
 def shown(v:Any)->str:
     "`v` as compact JSON, cut after 80 characters, for an error message"
+    if isinstance(v, float) and not math.isfinite(v): return repr(v) # JSON would say null
     try: s = msgspec.json.encode(v).decode()
     except RecursionError: s = f'a deeply nested {type(v).__name__}'
     except Exception: s = repr(v)
@@ -107,7 +111,8 @@ def value(self:Schema, name:str, v:Any, of:str='')->Any:
     out = convert(self.kinds[name], v)
     if out is None:
         raise Invalid(f'Failed to parse json value {shown(v)} to {self.kinds[name]} ({name})'
-                      f'{" of " + of if of else ""}')
+                      f'{" of " + of if of else ""}'
+                      f'{"; give a datetime, or whole ms since 1970" if self.kinds[name] == DATETIME else ""}')
     return out
 
 # %% ../../nbs/engine/schema.ipynb #70252eb4

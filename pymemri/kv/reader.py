@@ -176,7 +176,8 @@ def _multiget(self:_Reader, bytes_keys:Iterable[bytes], str_keys:Iterable[str], 
     "What the two multigets do"
     fields = check_names(names, 'field names')
     for keys in (bytes_keys, str_keys):
-        if isinstance(keys, (str, bytes, bytearray)): raise WrongType('primary keys: expecting a list, not one key')
+        if isinstance(keys, (str, bytes, bytearray)):
+            raise WrongType('primary keys: expecting a list, not one key; fields are given as field_names=[…]')
     keys = [*(bytes_keys or ()), *(str_keys or ())]
     self.of(b'')
     if keys and not fields: warn('multiget without field_names gives nothing', UserWarning, stacklevel=3)

@@ -56,7 +56,10 @@ def read_json(
     except ValueError as e:
         at = f' (line {e.lineno})' if isinstance(e, json.JSONDecodeError) else ''
         raise BadInput(f'the {what} {path} is not JSON{at}') from None
-    if not isinstance(found, dict): raise BadInput(f'the {what} {path} is not a JSON object')
+    if not isinstance(found, dict):
+        form = isinstance(found, list) and all(isinstance(f, dict) and 'data_type' in f for f in found)
+        way_out = ' but a form, as `create_plugin_config` makes it; wanted are values, such as {"page_size": 10}'
+        raise BadInput(f'the {what} {path} is not a JSON object{way_out if form and found else ""}')
     return found
 
 def is_metadata(

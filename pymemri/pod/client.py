@@ -12,7 +12,7 @@ import hashlib, json, os, threading, time, warnings, weakref
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Iterable, Iterator
+from typing import Any, BinaryIO, Callable, Iterable, Iterator, Mapping
 from fastcore.basics import patch
 from ..core import (Conflict, Forbidden, Invalid, Meter, NotFound, PodError, TooLarge, Unavailable, home_folder,
                           nearest, new_id, now_ms, progress)
@@ -177,14 +177,26 @@ PodClient.generate_random_key = staticmethod(random_key)
 PodClient.gather_batch = staticmethod(gather_batch)
 
 # %% ../../nbs/pod/client.ipynb #2296c8cc
+def _is_type(x:Any)->bool:
+    "Whether `x` is a class of items"
+    return isinstance(x, type) and issubclass(x, ItemBase)
+
 def type_of(
     x:ItemBase|type[ItemBase], # An item, or a class
 )->type[ItemBase]:
     "The class of an item; a class is its own. Invalid for anything else"
     cls = x if isinstance(x, type) else type(x)
     if issubclass(cls, ItemBase): return cls
-    way_out = 'take an item out of it' if issubclass(cls, (list, tuple)) else 'derive it from `Item`'
+    way_out = 'take an item out of it' if issubclass(cls, (list, tuple)) else \
+        'make an item of it, such as `Person(firstName="Alice")`' if issubclass(cls, dict) else 'derive it from `Item`'
     raise Invalid(f'{cls.__name__} is no type of item; {way_out}')
+
+def _need_item(
+    x:Any, # What is to be created or changed
+):
+    "Invalid, with the way out, unless `x` is an item: neither a class nor a list of them"
+    if isinstance(x, ItemBase): return
+    raise Invalid(f'{type_of(x).__name__} is a type and no item; make one: `{x.__name__}(…)`')
 
 # %% ../../nbs/pod/client.ipynb #bf0c501c
 def needed_names(
@@ -282,7 +294,7 @@ def _class_of(self:PodClient, name:str)->type[ItemBase]:
     "The class for items of type `name`"
     if name in self.registered_classes: return self.registered_classes[name]
     cls = getattr(built_in, name, None)
-    if not (isinstance(cls, type) and issubclass(cls, ItemBase) and cls.__name__ == name):
+    if not (_is_type(cls) and cls.__name__ == name):
         if name not in self._types_in_pod(): self._known = None # another program may have added it
         cls = class_from_schema(name, self._types_in_pod())
     return self.registered_classes.setdefault(name, cls)
@@ -346,7 +358,8 @@ def get_create_dict(self:PodClient, item:ItemBase)->dict:
 
 @patch
 def _admit(self:PodClient, item:ItemBase):
-    "Conflict if another object stands for the id of `item`"
+    "Conflict if another object stands for the id of `item`, Invalid if it is no item"
+    _need_item(item)
     if item.id is not None and self.local_db.get(item.id) not in (None, item):
         raise Conflict(f'{item} is in the local store already, as another object; change that one, or `reset_local_db`')
 
@@ -368,20 +381,31 @@ def create(
     d = self.get_create_dict(item) | {'id': item.id or new_id()}
     item.id = self.api.create_item(d) or d['id']
     self._stored(item)
+    if isinstance(item, Photo) and item.data and not all(f._in_pod for f in item.file):
+        warnings.warn(f'{item} was created without its bytes; `create_photo` sends them too', stacklevel=2)
     return True
 
 # %% ../../nbs/pod/client.ipynb #95784fac
 class NoSuchItem(NotFound, ValueError):
     "The Pod has no item with this id, or it was deleted"
 
+def _id_of(
+    x:ItemBase|str, # An item, or its id
+)->str:
+    "The id of an item; an id is its own. Invalid for an item that has none"
+    if not isinstance(x, ItemBase): return x
+    if x.id is None: raise Invalid(f'{x} has no id, so it is not in the Pod: create it first')
+    return x.id
+
 @patch
 def get(
     self:PodClient,
-    id:str, # Of an item
+    id:ItemBase|str, # Of an item; or one, which is read again
     expanded:bool=True, # With the items that its edges lead to
     include_deleted:bool=False,
 )->ItemBase:
     "The item with this id. NoSuchItem, which is a ValueError too, if there is none or it was deleted"
+    id = _id_of(id)
     found = self.api.search({'id': id, '[[edges]]': {}}) if expanded else self.api.get_item(id)
     if not found: raise NoSuchItem(f'Item with id {id} does not exist')
     if found[0].get('deleted') and not include_deleted:
@@ -430,19 +454,19 @@ def watch_run(
 
 # %% ../../nbs/pod/client.ipynb #8dbb090a
 @patch
-def exists(self:PodClient, id:str)->bool:
+def exists(self:PodClient, id:ItemBase|str)->bool:
     "Whether the Pod has an item with this id, deleted or not"
-    return bool(self.api.get_item(id))
+    return not (isinstance(id, ItemBase) and id.id is None) and bool(self.api.get_item(_id_of(id)))
 
 @patch
 def get_edges(
     self:PodClient,
-    id:str, # Of an item
+    id:ItemBase|str, # Of an item; or one
     direction:str='Outgoing', # or `Incoming`
     include_deleted:bool=False, # With edges to deleted items
 )->list[dict]: # `{'name': …, 'item': Item}`
     "The edges of an item and what they lead to. NotFound if there is no such item"
-    edges = [e for e in self.api.get_edges(id, direction) if include_deleted or not e['item'].get('deleted')]
+    edges = [e for e in self.api.get_edges(_id_of(id), direction) if include_deleted or not e['item'].get('deleted')]
     return [{'name': e['name'], 'item': self.item_from_json(e['item'])} for e in edges]
 
 # %% ../../nbs/pod/client.ipynb #7a0259a3
@@ -478,7 +502,7 @@ def create_edge(self:PodClient, edge:Edge)->bool:
 @patch
 def create_edges(self:PodClient, edges:Iterable[Edge])->bool:
     "Create edges, all or none. NotFound if an end is not in the Pod"
-    return self.bulk_action(create_edges=list(edges))
+    return self.bulk_action(create_edges=edges)
 
 @patch
 def delete_edge(self:PodClient, edge:Edge)->bool:
@@ -500,11 +524,12 @@ def get_update_dict(
     partial_update:bool=True, # Only what changed; otherwise every property, and what is None is erased
 )->dict:
     "What is sent to update `item`"
-    if item.id is None: raise Invalid(f'{item} has no id, so it is not in the Pod: create it first')
+    _need_item(item)
     full = {} if partial_update else {pod_name(n): json_value(item.__dict__.get(n)) for n in item.get_property_names()
                                       if n not in item.private and n not in (*item.DATE_PROPERTIES, 'id', 'deleted')}
     changed = full | item.changed_json()
-    return {'id': item.id} | {k: v for k, v in changed.items() if v is not None or k not in ('dateModified', 'deleted')}
+    return {'id': _id_of(item)} | {k: v for k, v in changed.items()
+                                   if v is not None or k not in ('dateModified', 'deleted')}
 
 @patch
 def update_item(
@@ -519,6 +544,16 @@ def update_item(
         self.api.update_item(d)
         self._stored(item)
     return True
+
+# %% ../../nbs/pod/client.ipynb #5b79e753
+def _several(
+    x:Iterable|None,
+    name:str, # Of the argument, for the error
+)->list: # Each thing once
+    "`x` as a list; empty for None. Invalid for one thing that is in no list"
+    if isinstance(x, (str, bytes, dict, type)) or x is not None and not isinstance(x, Iterable):
+        raise Invalid(f'{name} takes a list; put {x!r:.60} into one: `[…]`')
+    return list(dict.fromkeys(x or ()))
 
 # %% ../../nbs/pod/client.ipynb #8f50699c
 @patch
@@ -580,8 +615,8 @@ def bulk_action(
     priority:Priority|str|None=None, # Not needed: kept for programs that pass it
 )->bool: # True
     "Create, change, delete and connect many items at once"
-    create, update, edges, delete = (list(dict.fromkeys(x or ()))
-                                     for x in (create_items, update_items, create_edges, delete_items))
+    create, update = _several(create_items, 'create_items'), _several(update_items, 'update_items')
+    edges, delete = _several(create_edges, 'create_edges'), _several(delete_items, 'delete_items')
     records, parts = self._lacking(create + update), self._plan(create, update, edges, delete, partial_update)
     done, batches = 0, self._batches(parts, records)
     with self._bar('bulk', len(parts), quiet=self.api.road.local or len(parts) < 20) as tick:
@@ -637,7 +672,9 @@ def _long(self:PodClient, items:list, what:str, few:int=1000, unit:str='items')-
 # %% ../../nbs/pod/client.ipynb #e61e8500
 @patch
 def _query(self:PodClient, fields:dict, include_edges:bool=False)->dict:
-    "A search as it is sent"
+    "A search as it is sent. Invalid, with the way out, for what is no dict"
+    if not isinstance(fields, Mapping):
+        raise Invalid(f"a search is a dict, such as {{'type': 'Person'}} or {{'_text': 'beach'}}, not {fields!r:.60}")
     def plain(v):
         if isinstance(v, (list, tuple, set)): return [plain(o) for o in v]
         return v.__name__ if isinstance(v, type) else json_value(v)
@@ -645,6 +682,19 @@ def _query(self:PodClient, fields:dict, include_edges:bool=False)->dict:
     return {'deleted': False} | edges | \
         {k: v if k in ('[[edges]]', '~[[edges]]') else plain(v) for k, v in fields.items()}
 
+@patch
+def _note_type(self:PodClient, query:dict):
+    "Warn of a type that nothing is known of, if its name is nearly that of another: `query` found nothing"
+    types = query.get('type')
+    asked = [t for t in (types if isinstance(types, list) else [types]) if isinstance(t, str)]
+    if all(t in self.registered_classes or hasattr(built_in, t) for t in asked): return
+    ours = [t.__name__ for t in vars(built_in).values() if _is_type(t)]
+    known = {*self.registered_classes, *self._types_in_pod(), *ours}
+    for t in asked:
+        if t not in known and (close := nearest(t, known)):
+            warnings.warn(f'nothing is known of a type `{t}`{close}', stacklevel=3)
+
+# %% ../../nbs/pod/client.ipynb #745bc73b
 @patch
 def search(
     self:PodClient,
@@ -656,6 +706,7 @@ def search(
     "The items that match; with `ids`, in that order, without those that are missing"
     query = self._query(fields_data, include_edges)
     found = self.api.search(query | ({'_snippet': True} if '_text' in query else {}))
+    if not found: self._note_type(query)
     return ItemList(self.item_from_json(d, add_to_local_db, priority) for d in found)
 
 @patch
@@ -668,12 +719,13 @@ def search_paginate(
     priority:Priority|str|None=None,
 )->Iterator[ItemList]:
     "The items that match, page by page; no pages if there are none"
+    query = self._query(fields_data, include_edges)
     ordered = ('ids', '_limit', '_offset', '_after', '_sort', '_sortOrder', '_text')
     if bad := [k for k in fields_data if k in ordered or k.startswith('dateServerModified')]:
         raise Invalid(f'{bad[0]!r} does not go with pages, '
                       'which come in the order of change and have a `limit` of their own')
     if limit < 1: raise Invalid(f'a page has at least one item, not {limit}')
-    pages = self.api.search_paginate(self._query(fields_data, include_edges), limit)
+    pages = self.api.search_paginate(query, limit)
     return (ItemList(self.item_from_json(d, add_to_local_db, priority) for d in page) for page in pages)
 
 # %% ../../nbs/pod/client.ipynb #e6bf632b
@@ -702,11 +754,13 @@ def search_last_added(
 )->ItemBase|None: # None if there is none
     "The item that was created last. Where the Pod knows no property `with_prop`, no item has it: a warning says so"
     if with_val is not None and not with_prop: raise Invalid('a value of which property? Say `with_prop` too')
-    try: found = self._newest(self._query({'type': type} if type else {}), with_prop, with_val)
+    query = self._query({'type': type} if type else {})
+    try: found = self._newest(query, with_prop, with_val)
     except Invalid as e:
         if not with_prop or f'Property {with_prop} not defined' not in e.message: raise
         warnings.warn(f'{e.message}: no item has it', stacklevel=2)
         return None
+    if not found: self._note_type(query)
     return self.get(found['id']) if found else None
 
 # %% ../../nbs/pod/client.ipynb #1fd3383e
@@ -715,7 +769,10 @@ SYSTEM_TYPES = ('ItemPropertySchema', 'ItemEdgeSchema', 'Edge')
 @patch
 def count(self:PodClient, fields_data:dict|None=None)->int:
     "How many items match; as for `search`, without deleted ones"
-    return self.api.count(self._query(fields_data or {}))
+    query = self._query(fields_data or {})
+    n = self.api.count(query)
+    if not n: self._note_type(query)
+    return n
 
 @patch
 def facets(
@@ -828,6 +885,7 @@ def schema(self:PodClient)->Any: # A `pod.schema.PodSchema`
 @patch
 def external_id_exists(self:PodClient, item:ItemBase)->bool:
     "Whether the Pod has an item with the `externalId` of this one"
+    _need_item(item)
     if item.externalId is None: return False
     self._register([item])
     return bool(self.api.search(self._query({'externalId': item.externalId})))
@@ -856,7 +914,7 @@ class Counted:
 
 @patch
 def _upload(self:PodClient, file:bytes|Path|BinaryIO, quiet:bool=False)->bool:
-    "Send a file; True, also if the Pod has it already"
+    "Send a file; True, also if the Pod has it already. NotFound if no item has its digest"
     if isinstance(file, (str, Path)):
         with Path(file).expanduser().open('rb') as f: return self._upload(f, quiet)
     try:
@@ -866,6 +924,7 @@ def _upload(self:PodClient, file:bytes|Path|BinaryIO, quiet:bool=False)->bool:
             with self._bar('upload', 2 * size >> 20, 'MiB', quiet or size < 10 << 20) as tick:
                 self.api.upload_file(Counted(file, tick))
     except Conflict: pass
+    except NotFound as e: raise NotFound(f'{e.message}; create a `File` with this `sha256` first') from None
     return True
 
 # %% ../../nbs/pod/client.ipynb #6fe4b1ce
@@ -876,7 +935,10 @@ def upload_file(
     asyncFlag:bool=True, # Return at once, and upload in the background
     callback:Callable|None=None, # Told True, or the error
 )->bool: # True
-    "Store the bytes of a file. NotFound if no item has their `sha256`"
+    "Store the bytes of a file. NotFound if no item has their `sha256`, Invalid for what holds no bytes"
+    if isinstance(file, (str, Path)): Path(file).expanduser().stat() # one that is missing is told at once
+    elif not isinstance(file, (bytes, bytearray, memoryview)) and not hasattr(file, 'seek'):
+        raise Invalid(f'{file!r:.60} is no file; give its bytes, its path, or the open file')
     if asyncFlag: return self.upload_file_async(file, callback)
     result = self._upload(file)
     if callback: callback(result)
@@ -939,6 +1001,8 @@ def create_photo(
     asyncFlag:bool=True, # Upload the data in the background
 )->bool: # True
     "Create a photo, its File and the edge between them, and store the bytes"
+    if not isinstance(photo, Photo):
+        raise Invalid(f'{type(photo).__name__} is no Photo; make one with `Photo.from_np`, `from_bytes` or `from_path`')
     if not photo.file or not photo.data:
         raise Invalid(f'{photo} has no data or no File; make it with `Photo.from_bytes`, `from_np` or `from_path`')
     items = [photo] + [f for f in photo.file if not f._in_pod]
@@ -990,6 +1054,7 @@ def timeline(
 )->Any: # A `widgets.timeline.Timeline`
     "Items in time, a row for each type; `.selected` are those in the span that was picked"
     from pymemri.widgets.timeline import Timeline
+    self._query(query or {}) # Invalid, if it is none
     return Timeline(self, query, date)
 
 @patch
@@ -1060,7 +1125,7 @@ def purge(
 )->int: # How many were removed
     "Remove items, their edges and their files for good"
     ids = [d['id'] for d in self.api.search(self._query(what))] if isinstance(what, dict) else \
-        [getattr(i, 'id', i) for i in what]
+        [getattr(i, 'id', i) for i in _several(what, 'purge')]
     n = self.api.purge({'ids': ids})['purged']
     for id in ids:
         if self.local_db.get(id): self.local_db.get(id).reset_local_sync_state()

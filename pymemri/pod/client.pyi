@@ -6,7 +6,7 @@ import hashlib, json, os, threading, time, warnings, weakref
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Iterable, Iterator
+from typing import Any, BinaryIO, Callable, Iterable, Iterator, Mapping
 from fastcore.basics import patch
 from ..core import Conflict, Forbidden, Invalid, Meter, NotFound, PodError, TooLarge, Unavailable, home_folder, nearest, new_id, now_ms, progress
 from ..data.cards import amount, counts_html, facts_card
@@ -145,7 +145,7 @@ class PodClient:
         ...
 
     def _admit(self, item: ItemBase):
-        """Conflict if another object stands for the id of `item`"""
+        """Conflict if another object stands for the id of `item`, Invalid if it is no item"""
         ...
 
     def _stored(self, item: ItemBase):
@@ -156,7 +156,7 @@ class PodClient:
         """Create one item in the Pod. Conflict if its id is taken, Invalid if the Pod cannot store a value of it"""
         ...
 
-    def get(self, id: str, expanded: bool=True, include_deleted: bool=False) -> ItemBase:
+    def get(self, id: ItemBase | str, expanded: bool=True, include_deleted: bool=False) -> ItemBase:
         """The item with this id. NoSuchItem, which is a ValueError too, if there is none or it was deleted"""
         ...
 
@@ -172,11 +172,11 @@ class PodClient:
         """Show a run of a plugin as it goes, and return at once; `result()` or `await` gives the run when it has ended"""
         ...
 
-    def exists(self, id: str) -> bool:
+    def exists(self, id: ItemBase | str) -> bool:
         """Whether the Pod has an item with this id, deleted or not"""
         ...
 
-    def get_edges(self, id: str, direction: str='Outgoing', include_deleted: bool=False) -> list[dict]:
+    def get_edges(self, id: ItemBase | str, direction: str='Outgoing', include_deleted: bool=False) -> list[dict]:
         """The edges of an item and what they lead to. NotFound if there is no such item"""
         ...
 
@@ -245,7 +245,11 @@ class PodClient:
         ...
 
     def _query(self, fields: dict, include_edges: bool=False) -> dict:
-        """A search as it is sent"""
+        """A search as it is sent. Invalid, with the way out, for what is no dict"""
+        ...
+
+    def _note_type(self, query: dict):
+        """Warn of a type that nothing is known of, if its name is nearly that of another: `query` found nothing"""
         ...
 
     def search(self, fields_data: dict, include_edges: bool=True, add_to_local_db: bool=True, priority: Priority | str | None=None) -> ItemList:
@@ -320,11 +324,11 @@ class PodClient:
         ...
 
     def _upload(self, file: bytes | Path | BinaryIO, quiet: bool=False) -> bool:
-        """Send a file; True, also if the Pod has it already"""
+        """Send a file; True, also if the Pod has it already. NotFound if no item has its digest"""
         ...
 
     def upload_file(self, file: bytes | Path | BinaryIO, asyncFlag: bool=True, callback: Callable | None=None) -> bool:
-        """Store the bytes of a file. NotFound if no item has their `sha256`"""
+        """Store the bytes of a file. NotFound if no item has their `sha256`, Invalid for what holds no bytes"""
         ...
 
     def upload_file_async(self, file: bytes | Path | BinaryIO, callback: Callable | None=None) -> bool:
@@ -450,8 +454,16 @@ class PodClient:
         """The `auth_json` of a plugin's own client. For owners, of a Pod behind a `url`; else PodError with status 501"""
         ...
 
+def _is_type(x: Any) -> bool:
+    """Whether `x` is a class of items"""
+    ...
+
 def type_of(x: ItemBase | type[ItemBase]) -> type[ItemBase]:
     """The class of an item; a class is its own. Invalid for anything else"""
+    ...
+
+def _need_item(x: Any):
+    """Invalid, with the way out, unless `x` is an item: neither a class nor a list of them"""
     ...
 
 def needed_names(item: ItemBase) -> set[str]:
@@ -464,6 +476,14 @@ def class_from_schema(name: str, types: dict) -> type[Item]:
 
 class NoSuchItem(NotFound, ValueError):
     """The Pod has no item with this id, or it was deleted"""
+
+def _id_of(x: ItemBase | str) -> str:
+    """The id of an item; an id is its own. Invalid for an item that has none"""
+    ...
+
+def _several(x: Iterable | None, name: str) -> list:
+    """`x` as a list; empty for None. Invalid for one thing that is in no list"""
+    ...
 
 class Bar:
     """Progress of something that comes in pieces of different sizes"""
