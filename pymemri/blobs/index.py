@@ -256,7 +256,7 @@ def add(
     "Take in one blob, and all that waited for it. `Invalid` if `ref` is no ref; `Unavailable`"
     parse_ref(ref)
     with self.changing():
-        if self.known(ref): return False
+        if data is None and self.known(ref): return False # before it is read for nothing
         size = len(data) if data is not None else self.store.size(ref)
         if size is None: return False # removed a moment ago
         if data is None and size <= MOST_SCHEMA:
@@ -264,7 +264,8 @@ def add(
             except (NotFound, Damaged): return False # removed a moment ago, or waiting to be mended
         says = read_schema(data) if data is not None else None
         kind = says.get('camliType') if says else None
-        self.db.execute('insert into blob values (?, ?, ?)', (ref, size, kind if isinstance(kind, str) else None))
+        row = ref, size, kind if isinstance(kind, str) else None
+        if not self.db.execute('insert or ignore into blob values (?, ?, ?)', row).rowcount: return False
         if says: self._take(ref, says, data)
         self._wake(ref)
         return True
