@@ -1,12 +1,12 @@
 """Many clients at once, one of which is killed again and again; and a server that is killed. Nothing acknowledged is
 lost, nothing is stored twice, and no answer is a 5xx. `PYMEMRI_SECONDS=60` for the record"""
-import os, random, re, signal, subprocess, sys, threading, time, urllib.request
+import os, random, re, signal, socket, subprocess, sys, threading, time, urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from load import SCHEMA, Client, Line, Refused, check, replay
+from load import HEADER, KEY, SCHEMA, Client, Line, Refused, check, replay
 from waiting import wait_for
 
 CLIENTS = 32
@@ -58,9 +58,14 @@ def together(clients, seconds, stop=lambda: False):
 def lines(path): return path.read_bytes().count(b'\n') if path.exists() else 0
 
 
+def counts(port):
+    "What the server has counted"
+    with urllib.request.urlopen(f'http://127.0.0.1:{port}/v5/metrics') as got: return got.read().decode()
+
+
 def no_fault(port):
     "The server has answered no 5xx"
-    with urllib.request.urlopen(f'http://127.0.0.1:{port}/v5/metrics') as got: text = got.read().decode()
+    text = counts(port)
     assert 'pymemri_requests_total{' in text
     bad = re.findall(r'pymemri_requests_total\{[^}]*status="5\d\d"\}.*', text)
     assert not bad, bad
@@ -95,6 +100,21 @@ def test_thirty_two_clients_of_which_one_is_killed_again_and_again(tmp_path, cle
         print(f'{sum(c.steps for c in clients)} steps, {len(killed)} times killed')
         assert s.end() == 0
     assert '"event": "fault"' not in (tmp_path / 'server.log').read_text()
+
+
+@pytest.mark.parametrize('path', ['/v4/anna/search', '/v5/anna/search', '/v5/anna/get_item', f'/v4/anna/upload_file/{KEY}/{"0" * 64}',
+                                  f'/v5/anna/upload_file/{"0" * 64}'])
+def test_who_is_killed_in_the_middle_of_a_request_is_no_fault_of_the_server(tmp_path, clean_env, path):
+    with server(tmp_path, clean_env) as s:
+        prepare(s.port, ['anna'])
+        op = path.split('/')[3]
+        Line(s.port, 'anna').call('create_item', dict(type='Thing', name='a file', sha256='0' * 64))
+        for _ in range(3):
+            with socket.create_connection(('127.0.0.1', s.port)) as line:
+                line.sendall(f'POST {path} HTTP/1.1\r\nAuthorization: {HEADER}\r\nContent-Length: 1000\r\n\r\n{{"a'.encode())
+        Line(s.port, 'anna').call('count', {})
+        if op != 'get_item': wait_for(lambda: f'operation="{op}",status="400"' in counts(s.port))
+        no_fault(s.port)
 
 
 @pytest.mark.parametrize('turn', range(2))

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import msgspec
 from fastcore.basics import patch
 from .. import __version__
-from ..core import Conflict, Damaged, Forbidden, Invalid, NotFound, PodError, TooLarge, Unavailable, now_ms
+from ..core import Conflict, Damaged, Forbidden, Invalid, NotFound, PodError, TooLarge, now_ms
 from ..engine.auth import STARTING, Boxes, Grant, Permissions, from_hex
 from ..engine.guard import Guard, guarded
 from ..engine.pod import Pod
@@ -111,14 +111,14 @@ SWALLOWED = 64 * 2**20 # bytes of a refused body, at most
 GONE = 'the sender hung up before its body was complete'
 
 async def read_all(ask:Ask)->bytes:
-    "The body. `Unavailable` if it does not come"
+    "The body. `Invalid` if it does not come"
     message = await ask.receive()
     body, parts = message.get('body', b''), []
     while message.get('more_body'):
         parts.append(body)
         message = await ask.receive()
         body = message.get('body', b'')
-    if message['type'] == 'http.disconnect': raise Unavailable(GONE)
+    if message['type'] == 'http.disconnect': raise Invalid(GONE)
     return b''.join([*parts, body]) if parts else body
 
 def unzip(body:bytes, most:int=MAX_JSON)->bytes:
@@ -156,7 +156,7 @@ class Pipe:
         parts, size, more = [], 0, True
         while more:
             message = await ask.receive()
-            if message['type'] == 'http.disconnect': return await self.put(Unavailable(GONE))
+            if message['type'] == 'http.disconnect': return await self.put(Invalid(GONE))
             parts.append(part := message.get('body', b''))
             size, more = size + len(part), message.get('more_body', False)
             if size < PIECE and more: continue
