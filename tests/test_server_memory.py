@@ -97,7 +97,9 @@ def fetch(port, digest):
 
 @pytest.fixture
 def served(tmp_path):
-    with Served(data_folder=tmp_path, keep_open=.5) as s: yield s
+    with Served(data_folder=tmp_path, keep_open=.5) as s:
+        s.others = threading.enumerate() # perhaps of the tests before
+        yield s
 
 
 @pytest.fixture
@@ -128,7 +130,7 @@ def nothing_left(served, home, **requests):
     wait_for(lambda: not served.app.pods.held)
     wait_for(lambda: served.app.files._work_queue.empty())
     # threads of the pool that wait for work, and no others
-    extra = [t for t in threading.enumerate() if t.name.startswith('Thread-')]
+    extra = [t for t in threading.enumerate() if t.name.startswith('Thread-') and t not in served.others]
     assert not extra
     from concurrent.futures import wait
     wait_for(lambda: served.app.files._idle_semaphore._value >= len(served.app.files._threads))
