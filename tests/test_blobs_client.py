@@ -8,6 +8,7 @@ from unittest.mock import MagicMock
 import pytest, requests
 from hypothesis import given, settings, strategies as st
 
+from certificates import both_in_one
 from blob_server import BS, BlobServer, body, parts, recorded, same_request
 from pymemri.blobs.blobclient import MAX_BLOB, MAX_REQUEST, Blob, BlobClient, BlobMeta, Uploads, batches, unpack_blobs
 from pymemri.blobs.connection import Connection, _connect, connect
@@ -396,20 +397,7 @@ def test_a_lost_right_in_the_middle_is_told(server, conn):
 @pytest.fixture(scope='session')
 def certificate(tmp_path_factory):
     "A certificate that nobody vouches for: its file, and its fingerprint"
-    import datetime as dt, ipaddress
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, 'blobs')])
-    now = dt.datetime.now(dt.timezone.utc)
-    cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(7)
-            .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address('127.0.0.1'))]), False)
-            .sign(key, hashes.SHA256()))
-    path = tmp_path_factory.mktemp('tls') / 'cert.pem'
-    path.write_bytes(cert.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    return str(path), cert.fingerprint(hashes.SHA256()).hex()
+    return both_in_one(tmp_path_factory.mktemp('tls'))
 
 
 def test_certificates(certificate):

@@ -15,6 +15,7 @@ from pymemri.pod.client import Dog, PodClient
 from pymemri.pod.db import Priority, SyncConflict
 from pymemri.pod.keys import read_pod_key, store_keys, store_keys_cli
 
+from certificates import both_in_one
 from serving import Server
 
 KEYS = dict(database_key='d1' * 32, owner_key='0e' * 32)
@@ -670,29 +671,14 @@ def test_a_server_that_never_answers_or_has_a_strange_certificate(tmp_path, monk
         s.listen()
         with pytest.raises(Unavailable, match='in time'):
             PodAPI('key', 'key', f'http://127.0.0.1:{s.getsockname()[1]}', timeout=.2).get_item('dog-0001')
-    x509 = pytest.importorskip('cryptography.x509')
-    crypto = pytest.importorskip('cryptography.hazmat.primitives.asymmetric.ec')
-    from cryptography.hazmat.primitives import hashes, serialization
-    import ssl
-    key = crypto.generate_private_key(crypto.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, 'localhost')])
-    now = datetime.now(timezone.utc)
-    cert = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()) \
-        .serial_number(1).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1)) \
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName('localhost')]), False).sign(key, hashes.SHA256())
-    pem = tmp_path / 'pem'
-    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                               serialization.NoEncryption())
-    pem.write_bytes(secret + cert.public_bytes(serialization.Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    with Server(tmp_path, tls=True, tls_pub_crt=str(pem), tls_priv_key=str(pem)) as server:
+    pem, _ = both_in_one(tmp_path / 'tls')
+    with Server(tmp_path, tls=True, tls_pub_crt=pem, tls_priv_key=pem) as server:
         url = server.url.replace('127.0.0.1', 'localhost')
         with pytest.raises(Unavailable, match='not trusted'): PodClient(url=url, **KEYS)
         with pytest.raises(Unavailable, match='HTTP|connection broke'):
             PodClient(url=url.replace('https', 'http'), **KEYS)
         assert server.seen == []
-        monkeypatch.setenv('SSL_CERT_FILE', str(pem))
+        monkeypatch.setenv('SSL_CERT_FILE', pem)
         with PodClient(url=url, **KEYS, quiet=True) as c:
             assert c.create(Dog('x', id='dog-0001')) and c.count({'type': 'Dog'}) == 1
             assert len(c.api.road.connections.idle) == 1 and c.api.road.connections.made == 1

@@ -1,11 +1,12 @@
 """`pymemri serve`, as a process: its options, how it greets and ends, TLS, plugins, mail, and what must not be seen."""
-import contextlib, datetime, email, email.policy, hashlib, http.client, ipaddress, json, os, re, secrets, signal, socket
-import socketserver, ssl, stat, subprocess, sys, threading, time, urllib.error, urllib.request
+import contextlib, email, email.policy, hashlib, http.client, json, os, re, secrets, signal, socket, socketserver, ssl
+import stat, subprocess, sys, threading, time, urllib.error, urllib.request
 from pathlib import Path
 
 import psutil
 import pytest
 
+from certificates import make_certificate
 from waiting import PATIENCE, wait_for
 
 from pymemri.cli import make_parser
@@ -335,27 +336,6 @@ def test_how_long_a_pod_stays_open_is_a_setting(start, seconds, held):
 
 
 # --- TLS -------------------------------------------------------------------------------------------------------------
-
-def make_certificate(folder, pass_phrase=None):
-    "A certificate for this machine, signed by itself, and its key"
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, 'pod')])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    names = [x509.DNSName('localhost'), x509.IPAddress(ipaddress.ip_address('127.0.0.1'))]
-    crt = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()) \
-        .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1)) \
-        .not_valid_after(now + datetime.timedelta(days=1)) \
-        .add_extension(x509.SubjectAlternativeName(names), critical=False) \
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256())
-    lock = serialization.BestAvailableEncryption(pass_phrase) if pass_phrase else serialization.NoEncryption()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'pod.crt').write_bytes(crt.public_bytes(serialization.Encoding.PEM))
-    (folder / 'pod.key').write_bytes(key.private_bytes(serialization.Encoding.PEM,
-                                                       serialization.PrivateFormat.PKCS8, lock))
-    return folder / 'pod.crt', folder / 'pod.key'
-
 
 def test_tls_is_the_default(start, tmp_path):
     crt, _ = make_certificate(tmp_path / 'data' / 'certs')  # where Memri's Pod has them
