@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator
 import uvicorn
 from fastcore.basics import patch
-from httptools import HttpRequestParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from .core import Conflict, Forbidden, Invalid, PodError, Unavailable
 
@@ -55,6 +55,7 @@ class Connection(HttpToolsProtocol):
     moved, left = 0., 0 # when; and how many bytes the client had still to take then
     short, parts = None, () # what may answer the request that is being read; and what came of its body
     to_come = 0 # bytes of a body that the parser has still to read
+    other = False # the request that is being read asks for another protocol
     def connection_made(self, transport:asyncio.BaseTransport):
         "It begins"
         super().connection_made(transport)
@@ -83,6 +84,8 @@ class Connection(HttpToolsProtocol):
 def on_headers_complete(self:Connection):
     "The head of a request is there"
     parser, cycle = self.parser, self.cycle
+    self.other = parser.should_upgrade() and parser.get_method() != b'CONNECT' # that has no other way to say it
+    if self.other: return # it will be read again
     busy = cycle is not None and not cycle.response_complete or self.flow.write_paused or self.transport.is_closing()
     plain = parser.should_keep_alive() and not (parser.should_upgrade() or self.expect_100_continue)
     if self.at_once is not None and plain and not busy:
@@ -94,6 +97,7 @@ def on_headers_complete(self:Connection):
 @patch
 def on_message_complete(self:Connection):
     "A request is there as a whole"
+    if self.other: return
     if self.short is None: return HttpToolsProtocol.on_message_complete(self)
     found = self.short(b''.join(self.parts))
     if found is not None: self.reply(found)
@@ -124,6 +128,23 @@ def reply(self:Connection, found:bytes):
     head = b''.join([b'%b: %b\r\n' % each for each in self.server_state.default_headers]) + self.app.at_once_head
     self.transport.write(b'HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b' % (head, len(found), found))
     self.server_state.total_requests += 1
+
+# %% ../nbs/asgi.ipynb #d60dbbe7
+@patch
+def unasked(self:Connection, rest:bytes)->bytes:
+    "A head that asks for another protocol as one that does not, and what came behind it"
+    if not self.other: return b'' # what follows a CONNECT is no HTTP
+    method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+    lines = [b'%b: %b\r\n' % each for each in self.headers if each[0] != b'upgrade']
+    return b'%b %b HTTP/%b\r\n%b\r\n%b' % (method, self.url, version, b''.join(lines), rest)
+
+@patch
+def read(self:Connection, data:bytes):
+    "Have the parser read what came"
+    while data:
+        try: return self.parser.feed_data(data)
+        except HttpParserUpgrade as e: data = self.unasked(data[e.args[0]:])
+        except HttpParserError: return self.send_400_response('Invalid HTTP request received.')
 
 # %% ../nbs/asgi.ipynb #db2e47c0
 LONG, PIECE = 2**18, 2**20 # bytes of a body for which it is worth it; and those handed over at once
@@ -179,7 +200,7 @@ def data_received(self:Connection, data:bytes):
     "Bytes came"
     self.heard()
     self.to_come = 0
-    HttpToolsProtocol.data_received(self, data)
+    self.read(data)
     if self.to_come > LONG and len(self.cycle.body) < PIECE and not self.transport.is_closing():
         LongBody(self, self.to_come)
 

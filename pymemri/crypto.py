@@ -85,7 +85,8 @@ Source = Part | BinaryIO | Iterable[Part]     # where bytes may come from
 
 def _checked(part:Any)->bytes:
     "`part`, if it is bytes; copied if its owner could still change it"
-    if not isinstance(part, Part): raise Invalid(f'bytes are wanted, not {type(part).__name__}; encode text first')
+    if not isinstance(part, Part):
+        raise Invalid(f'bytes are wanted, not {type(part).__name__}; encode text, or open a file: open(path, "rb")')
     return part if isinstance(part, bytes) else bytes(part)
 
 def stream(

@@ -75,7 +75,8 @@ GZIP = gzip.compress(json.dumps(dict(auth=dict(type='ClientAuth', databaseKey=KE
 REQUESTS = [post('get_item', 'note-0001', wire=w, **more) for w in ('v3', 'v4', 'v5') for more in (
     {}, dict(key='ab' * 32), dict(key=OTHER), dict(key='a b'), dict(owner='otto', key='12'), dict(owner='an%6ea'), dict(auth=BOX),
     dict(auth=dict(type='Nobody')), dict(body=b''), dict(body=b'{'), dict(body=b'\xff' * 9), dict(body=GZIP, head='Content-Encoding: gzip\r\n'),
-    dict(body=GZIP), dict(head='Accept-Encoding: gzip\r\n'), dict(head='Content-Encoding: br\r\n'), dict(head='X: ' + 'y' * 300 + '\r\n'))]
+    dict(body=GZIP), dict(head='Accept-Encoding: gzip\r\n'), dict(head='Content-Encoding: br\r\n'), dict(head='X: ' + 'y' * 300 + '\r\n'),
+    dict(head='Upgrade: h2c\r\nConnection: Upgrade\r\n'))]
 REQUESTS += [post('get_item', payload, wire=w) for w in ('v4', 'v5')
              for payload in ('note-long', 'none-such', '', None, 7, ['note-0001'], dict(id='note-0001'), 'note-0001\0', 'x' * 70_000)]
 REQUESTS += [post('get_item', 'note-long', head='Accept-Encoding: gzip\r\n'), post('count', {'type': 'Note'}), post('search', {'type': 'Note'}, 'v4')]

@@ -17,7 +17,7 @@ from pymemri.blobs.files import put_file
 from pymemri.blobs.ref import ref_of
 from pymemri.blobs.remote import RemoteBlobs
 from pymemri.blobs.schema import delete, new_permanode, planned_permanode, schema_text, set_attribute, share
-from pymemri.blobs.server import serve
+from pymemri.blobs.server import MOST_PARTS, Upload, serve
 from pymemri.blobs.signing import keep_identity, new_signing_key, read_public_key, read_signed, sign_text
 from pymemri.blobs.store import DiskBlobs, MemoryBlobs, check_blobs
 from pymemri.core import NotFound, Unavailable
@@ -198,6 +198,31 @@ def test_half_a_body_leaves_whole_parts_alone(server):
     got = upload(server, (ref_of(a), a), (ref_of(b), b), end=False)
     assert [o['blobRef'] for o in got['received']] == [ref_of(a)] and 'unexpected EOF' in got['errorText']
     assert server.store.size(ref_of(b)) is None
+
+
+def test_an_upload_has_so_many_parts_at_most_and_loses_none_of_them():
+    "What is told of parts does not grow without end; the answer comes, and the connection goes on"
+    seen = []
+    with serve(MemoryBlobs(), KEY) as server, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Upload, 'close', lambda up, close=Upload.close: (close(up), seen.append(up))[0])
+        u = urlsplit(server.url)
+        line = http.client.HTTPConnection(u.hostname, u.port)
+        blobs = [b'%d' % i for i in range(MOST_PARTS - 10)]
+        bad = [('foo-' + 'a' * 1800, b'')] * 10 # well formed, of a digest that nobody knows
+        behind = [(ref_of(b'behind %d' % i), b'behind %d' % i) for i in range(5000)]
+        head, data = multipart(*bad, *((ref_of(b), b) for b in blobs), *behind)
+        pieces = (data[i:i + 100_000] for i in range(0, len(data), 100_000))
+        line.request('POST', BS + 'upload', pieces, {'Content-Type': head['Content_Type']}, encode_chunked=True)
+        answer = line.getresponse()
+        found = json.loads(answer.read())
+        assert answer.status == 200 and [o['blobRef'] for o in found['received']] == [ref_of(b) for b in blobs]
+        assert f'{MOST_PARTS} parts at most' in found['errorText'] and len(found['errorText']) < 6000
+        assert len(seen[0].errors) == 11 and not seen[0].pending
+        assert [server.store.size(ref_of(b)) for b in blobs] == list(map(len, blobs))
+        assert not any(server.store.size(ref) is not None for ref, _ in behind)
+        line.request('GET', BS + ref_of(blobs[-1])) # the same connection
+        assert line.getresponse().read() == blobs[-1]
+        line.close()
 
 
 def test_largest_blobs_and_requests(server):

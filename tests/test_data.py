@@ -2,7 +2,9 @@
 import io, json, os, random, shutil, subprocess, sys, time, zlib
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from enum import Enum
 from pathlib import Path
+from typing import ClassVar
 from zoneinfo import ZoneInfo, available_timezones
 import numpy as np
 import pytest
@@ -169,6 +171,36 @@ def test_bad_annotations_name_class_and_property():
     for bad in (list, dict[str, int], 'list[str]', object, bytes, 'Whatever', int | str, Person):
         with pytest.raises(TypeError, match=r'Odd\.colour'):
             type(Item)('Odd', (Item,), dict(__annotations__=dict(colour=bad), __module__=__name__))
+
+
+def test_a_type_as_a_value_is_refused_with_the_line_that_was_meant():
+    "`name = str` for `name: str` would declare nothing; what is meant as it stands goes on to work"
+    with pytest.raises(TypeError, match=r'Odd\.name: .*write `name: str`'):
+        class Odd(Item):
+            name = str
+    with pytest.raises(TypeError, match=r'Odder\.owner: .*write `owner: Edges\["Person"\]`'):
+        class Odder(Item):
+            name: str
+            owner = Edges['Person']
+    class Plain(Item):
+        name: str = 'x'
+        maker: ClassVar = dict
+        owner: Edges['Person'] = Edges()
+        Size = Enum('Size', 'small big')
+        size = Size.small
+        class Meta:
+            class Inner: pass
+        Other = Meta.Inner
+        title = property(lambda self: self.name)
+        bark = staticmethod(str)
+        _cache = dict
+    class Heir(Plain):
+        owner = Edges()
+    class Old(Item):
+        edges = Item.edges + ['owner']
+        owner = Edges()
+    assert Plain.properties == Heir.properties == Item.properties + ['name'] and Plain().title == 'x'
+    assert Heir.edges == Old.edges == Item.edges + ['owner'] and Plain.maker is dict and Plain.bark(1) == '1'
 
 
 def test_two_parents():

@@ -17,7 +17,7 @@ from ..crypto import same
 from .exceptions import (HashMismatchError, MalformedRefError, NotFoundError, ServerError,
                                       ServerFeatureUnavailableError, UploadError)
 from .ref import Ref, hasher, parse_ref, ref_of
-from .session import ask, listed, read_json, said
+from .session import ask, listed, numbers, read_json, said, several, texts
 
 # %% ../../nbs/blobs/blobclient.ipynb #1e574b6d
 def _name(blobref):
@@ -45,7 +45,9 @@ class Blob:
     @data.setter
     def data(self, data:bytes):
         if isinstance(data, str): raise TypeError('a blob is bytes, not text: write b"…", or encode it: "…".encode()')
-        if not isinstance(data, bytes): raise TypeError(f'a blob is bytes, not {type(data).__name__}; use bytes(…)')
+        if not isinstance(data, bytes):
+            how = '; use bytes(…)' if isinstance(data, bytearray | memoryview) else ''
+            raise TypeError(f'a blob is bytes, not {type(data).__name__}{how}')
         self._data, self._ref = data, None
     @property
     def hash_func_name(self)->str:
@@ -149,7 +151,8 @@ class BlobClient:
 # %% ../../nbs/blobs/blobclient.ipynb #9e2e1d49
 @patch
 def get_size_multi(self:BlobClient, *blobrefs:Ref)->dict[Ref,int|None]:
-    "Each name with the size of its blob; None if the server does not have it"
+    "Each name with the size of its blob; None if the server does not have it. `MalformedRefError`, `ServerError`"
+    several(blobrefs, 'get_size_multi')
     sizes = dict.fromkeys(blobrefs)
     names = list(sizes)
     for i in range(0, len(names), MAX_REFS): sizes |= self._stat(names[i:i + MAX_REFS])
@@ -158,16 +161,17 @@ def get_size_multi(self:BlobClient, *blobrefs:Ref)->dict[Ref,int|None]:
 @patch
 def _stat(self:BlobClient, names:list[Ref])->dict[Ref,int]:
     "Sizes of those of at most 1000 blobs that are there"
-    try: response = ask(self.http_session, 'post', self._make_url('stat'), data=_form(names))
+    return _confirmed(read_json(self._post('stat', names), self.http_session), 'stat', set(names))
+
+@patch
+def _post(self:BlobClient, path:str, names:list[Ref]):
+    "The answer to a question about blobs; `MalformedRefError` if the server takes none because of a name"
+    data = {'camliversion': '1'} | {f'blob{i}': n for i,n in enumerate(names, 1)}
+    try: return ask(self.http_session, 'post', self._make_url(path), data=data)
     except ServerError as e:
         if e.status == 400:
             for n in names: _name(n) # perhaps this is why
         raise
-    return _confirmed(read_json(response, self.http_session), 'stat', set(names))
-
-def _form(names):
-    "Names as the protocol sends them"
-    return {'camliversion': '1'} | {f'blob{i}': n for i,n in enumerate(names, 1)}
 
 def _confirmed(answer, key, asked):
     "Name and size of each blob in an answer; no other than those asked for"
@@ -189,7 +193,10 @@ def put_multi(self:BlobClient, *blobs:Blob)->list[Ref]:
     with what is `missing` if the server does not confirm each blob"""
     todo = {}
     for b in blobs:
-        if not isinstance(b, Blob): raise TypeError(f'`put` takes a Blob, not {type(b).__name__}: Blob(b"…")')
+        if not isinstance(b, Blob):
+            several = isinstance(b, Iterable) and not isinstance(b, str | bytes | bytearray)
+            how = 'put_multi(*blobs), with a star' if several else 'Blob(b"…")'
+            raise TypeError(f'`put` takes a Blob, not {type(b).__name__}: {how}')
         if b.size > MAX_BLOB:
             raise TooLarge(f'{b.blobref} has {b.size} bytes; a blob has {MAX_BLOB} at most: put a file in parts')
         todo.setdefault(b.blobref, b)
@@ -244,8 +251,10 @@ def enumerate(
     after:Ref='',        # Begin behind this name, or the beginning of one
     limit:int|None=None, # Give this many at most
 )->Iterator[BlobMeta]:
-    "All blobs of the server, in the order of their names"
-    url,left = self._make_url('enumerate-blobs'),limit
+    "All blobs of the server, in the order of their names. `Invalid`, `ServerError`"
+    texts(after=after)
+    numbers(limit=limit)
+    url,after,left = self._make_url('enumerate-blobs'),after or '',limit
     while left is None or left > 0:
         page = PAGE if left is None else min(PAGE, left)
         query = f'?after={quote(after, safe="")}&limit={page}' if after else f'?limit={page}'
@@ -270,7 +279,8 @@ def get_part(
     size:int,   # Bytes wanted
 )->bytes: # Fewer only at the end of the blob
     "A piece of a blob, which cannot be verified. `NotFoundError`, `ServerError`"
-    if offset < 0 or size < 0: raise Invalid(f'a piece of {size} bytes at {offset} is none')
+    numbers(offset=offset, size=size)
+    if None in (offset, size) or offset < 0 or size < 0: raise Invalid(f'a piece of {size} bytes at {offset} is none')
     url = self._make_blob_url(blobref)
     if not size: return b''
     response = ask(self.http_session, 'get', url, good=(200, 206, 416), what=f'blob {blobref}',
@@ -286,7 +296,8 @@ def get_part(
 # %% ../../nbs/blobs/blobclient.ipynb #106a7128
 @patch
 def get_multi(self:BlobClient, *blobrefs:Ref)->dict[Ref,Blob|None]:
-    "Each name with its blob, checked; None if the server does not have it"
+    "Each name with its blob, checked; None if the server does not have it. `MalformedRefError`, `ServerError`"
+    several(blobrefs, 'get_multi')
     found = dict.fromkeys(blobrefs)
     names = list(found)
     if not self.batch_get:
@@ -296,7 +307,7 @@ def get_multi(self:BlobClient, *blobrefs:Ref)->dict[Ref,Blob|None]:
         with ThreadPoolExecutor(min(8, len(names) or 1)) as pool: return dict(zip(names, pool.map(one, names)))
     while names:
         asked,names = names[:MAX_REFS],names[MAX_REFS:]
-        data = ask(self.http_session, 'post', self._make_url('batch-get'), data=_form(asked)).content
+        data = self._post('batch-get', asked).content
         got,more = unpack_blobs(data, set(asked))
         if more and not got: raise ServerError('the server has more blobs to give, and gives none')
         found |= got
@@ -324,8 +335,9 @@ def unpack_blobs(
 @patch
 def remove(self:BlobClient, *blobrefs:Ref)->None:
     "Have the server forget blobs, where it does that; what is not there is passed over. `ServerError` if one stays"
+    several(blobrefs, 'remove')
     names = list(dict.fromkeys(blobrefs))
     for i in range(0, len(names), MAX_REFS):
         some = names[i:i + MAX_REFS]
-        read_json(ask(self.http_session, 'post', self._make_url('remove'), data=_form(some)), self.http_session)
+        read_json(self._post('remove', some), self.http_session)
         if left := self._stat(some): raise ServerError(f'the server still has {len(left)} blobs, {min(left)} first')

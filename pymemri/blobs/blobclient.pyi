@@ -11,7 +11,7 @@ from ..core import Invalid, TooLarge
 from ..crypto import same
 from .exceptions import HashMismatchError, MalformedRefError, NotFoundError, ServerError, ServerFeatureUnavailableError, UploadError
 from .ref import Ref, hasher, parse_ref, ref_of
-from .session import ask, listed, read_json, said
+from .session import ask, listed, numbers, read_json, said, several, texts
 
 def _name(blobref):
     """The algorithm and digits of a ref; `MalformedRefError` if it is none"""
@@ -120,11 +120,15 @@ class BlobClient:
     batch_get: bool
 
     def get_size_multi(self, *blobrefs: Ref) -> dict[Ref, int | None]:
-        """Each name with the size of its blob; None if the server does not have it"""
+        """Each name with the size of its blob; None if the server does not have it. `MalformedRefError`, `ServerError`"""
         ...
 
     def _stat(self, names: list[Ref]) -> dict[Ref, int]:
         """Sizes of those of at most 1000 blobs that are there"""
+        ...
+
+    def _post(self, path: str, names: list[Ref]):
+        """The answer to a question about blobs; `MalformedRefError` if the server takes none because of a name"""
         ...
 
     def put_multi(self, *blobs: Blob) -> list[Ref]:
@@ -137,7 +141,7 @@ class BlobClient:
         ...
 
     def enumerate(self, after: Ref='', limit: int | None=None) -> Iterator[BlobMeta]:
-        """All blobs of the server, in the order of their names"""
+        """All blobs of the server, in the order of their names. `Invalid`, `ServerError`"""
         ...
 
     def get_part(self, blobref: Ref, offset: int, size: int) -> bytes:
@@ -145,16 +149,12 @@ class BlobClient:
         ...
 
     def get_multi(self, *blobrefs: Ref) -> dict[Ref, Blob | None]:
-        """Each name with its blob, checked; None if the server does not have it"""
+        """Each name with its blob, checked; None if the server does not have it. `MalformedRefError`, `ServerError`"""
         ...
 
     def remove(self, *blobrefs: Ref) -> None:
         """Have the server forget blobs, where it does that; what is not there is passed over. `ServerError` if one stays"""
         ...
-
-def _form(names):
-    """Names as the protocol sends them"""
-    ...
 
 def _confirmed(answer, key, asked):
     """Name and size of each blob in an answer; no other than those asked for"""

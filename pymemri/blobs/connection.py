@@ -24,7 +24,7 @@ from .ref import Ref, parse_ref
 from .schema import Moment, add_attribute, moment, nanos, set_attribute
 from .schema import delete as delete_claim, share as share_claim
 from .searchclient import SearchClient
-from .session import new_session, origin, said
+from .session import new_session, numbers, origin, said, texts
 from .shares import Share
 
 # %% ../../nbs/blobs/connection.ipynb #766a9c6c
@@ -124,6 +124,8 @@ def connect(
 )->Connection:
     """Get in touch with the server at `base_url`. `ConnectionError` if nothing answers, `NotCamliServerError` if what
     answers is no blob server, `AuthenticationError` if it wants other credentials, `Invalid` if it is no address"""
+    texts(base_url=base_url)
+    base_url = base_url or ''
     try: u = urlsplit(base_url)
     except ValueError: u = urlsplit('') # such as one with half a bracket
     if u.scheme not in ('http', 'https') or not u.hostname:
@@ -141,11 +143,12 @@ def connect(
 @patch
 def put_signed(self:Connection, *blobs:bytes)->list[Ref]:
     "Send blobs that `signer` signed, after its public key; their names. Errors as of `signer` and `put_multi`"
+    ready = [self.blob(b) for b in blobs] # before anything is sent
     if not self._introduced:
         key = self.signer.public
         self.blobs.put(Blob(key.blob, blobref=key.ref))
         self._introduced = True
-    return self.blobs.put_multi(*map(self.blob, blobs))
+    return self.blobs.put_multi(*ready)
 
 @patch
 def claim(self:Connection, make:Callable[..., bytes], *args, **kwargs)->Ref:
@@ -174,8 +177,11 @@ def permanode(
         blobs.append(permanode_blob(self.signer, name, at))
         ref = self.blob(blobs[0]).blobref
     start = nanos(moment(at))
+    if not isinstance(attributes, dict | None):
+        raise Invalid('`attributes` are a dict, such as {"title": "Holiday", "tag": ["sun", "sea"]}')
     for attr,values in (attributes or {}).items():
-        if not isinstance(values, Iterable): raise Invalid(f'a value of {attr!r} is text, or it has a list of texts')
+        if not isinstance(values, Iterable) or isinstance(values, bytes | dict):
+            raise Invalid(f'a value of {attr!r} is text, or it has a list of texts')
         make = set_attribute if isinstance(values, str) else add_attribute
         for value in [values] if isinstance(values, str) else values:
             blobs.append(make(self.signer, ref, attr, value, at=start + len(blobs))) # later by a nanosecond each
@@ -234,6 +240,7 @@ def read_file(
     stop:int|None=None, # The one after the last; the end
 )->Iterator[bytes]:
     "The bytes of a file, checked; errors as of `blobs.files.read_file`"
+    numbers(start=start, stop=stop)
     return files.read_file(self.store, ref, start, stop)
 
 @patch

@@ -19,7 +19,7 @@ from .ref import Ref, parse_ref
 from .schema import Moment, add_attribute, moment, nanos, set_attribute
 from .schema import delete as delete_claim, share as share_claim
 from .searchclient import SearchClient
-from .session import new_session, origin, said
+from .session import new_session, numbers, origin, said, texts
 from .shares import Share
 
 class Connection:

@@ -204,7 +204,7 @@ def rows(
     try:
         with self.lock: return self.db.execute(sql, named or values).fetchall()
     except sqlite3.Error as e:
-        if str(e) in _TOO_DEEP: raise Invalid(f'the question is nested too deep for SQLite {sqlite3.sqlite_version}') from e
+        if str(e) in _TOO_DEEP: raise Invalid(f'this is nested too deep for SQLite {sqlite3.sqlite_version}') from e
         raise Unavailable(f'the index cannot answer: {e}') from e
     except (UnicodeEncodeError, OverflowError) as e: raise Invalid(f'no blob says such a thing: {e}') from None
 

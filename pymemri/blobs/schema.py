@@ -79,11 +79,13 @@ def nanos(
 def moment(
     at:Moment|datetime|int|None=None, # Text, an aware datetime, or nanoseconds since 1970; now
 )->Moment:
-    "The one spelling of a moment; `Invalid` if it lies outside of the years 1 to 9999"
+    "The one spelling of a moment; `Invalid` if it is none, or lies outside of the years 1 to 9999"
     if at is None: at = time.time_ns()
     if isinstance(at, datetime):
         if at.tzinfo is None: raise Invalid('a datetime without a time zone names no moment; add one, say timezone.utc')
         at = (at - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(microseconds=1) * 1000
+    if not isinstance(at, str | int):
+        raise Invalid(f'{at!r:.60} is no moment: text such as 2020-01-02T00:00:00Z, or a datetime')
     seconds,rest = divmod(nanos(at) if isinstance(at, str) else at, 10**9)
     days,second = divmod(seconds, 86_400)
     if not 1 <= days + _EPOCH <= Date.max.toordinal(): raise Invalid(f'{at} lies outside of the years 1 to 9999')

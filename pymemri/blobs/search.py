@@ -169,7 +169,7 @@ def logical(self:_Condition, d:Any, b:str)->str:
 
 @patch
 def joined(self:_Condition, d:Any, op:str, b:str)->str:
-    "One of those that `op` joins; if they are joined by the same word, without brackets: many inside each other are too many"
+    "One of those that `op` joins; without brackets if the same word joins it, since SQLite can't read them that deep"
     x = self.blob(d, b)
     return x[1:-1] if op in ('and', 'or') and (d.get('logical') or {}).get('op') == op else x
 

@@ -15,7 +15,7 @@ from ..core import Invalid
 from .exceptions import NotFoundError, ServerError, ServerFeatureUnavailableError
 from .ref import Ref
 from .schema import Moment, moment, nanos
-from .session import ask, listed, read_json
+from .session import ask, listed, numbers, read_json, several, texts
 
 # %% ../../nbs/blobs/searchclient.ipynb #6337fe55
 def _field(key, doc):
@@ -203,6 +203,11 @@ def query(
 )->SearchResults: # An iterable of `SearchResult`
     "What the index finds; pages are fetched as they are reached. `ServerError` says what is wrong with a query"
     if expression is not None and constraint is not None: raise Invalid('give an expression or a constraint, not both')
+    if isinstance(expression, dict): raise Invalid('a constraint is given by its name: query(constraint={…})')
+    texts(expression=expression, sort=sort, continue_=continue_, around=around)
+    numbers(limit=limit, page=page)
+    if constraint is not None and not isinstance(constraint, dict):
+        raise Invalid(f'a constraint is a dict, not {type(constraint).__name__}; words to search for are `expression`')
     if any(n is not None and n < 1 for n in (limit, page)): raise Invalid('`limit` and `page` are 1 or more')
     request = dict(expression=expression, constraint=constraint, sort=sort, around=around,
                    describe={'depth': 1} if describe is True else describe or None) | {'continue': continue_}
@@ -219,6 +224,7 @@ def describe_blob(
     max_children:int|None=None,    # Entries of a folder that are described too
 )->BlobDescription:
     "What the index knows of a blob. `NotFoundError` if nothing"
+    texts(blobref=blobref)
     found = self.describe_blobs(blobref, depth=depth, rules=rules, at=at, max_children=max_children)
     if blobref not in found: raise NotFoundError(f'the index knows no blob {blobref}')
     return found[blobref]
@@ -227,6 +233,7 @@ def describe_blob(
 def describe_blobs(self:SearchClient, *blobrefs:Ref, depth:int|None=None, rules:list[dict]|None=None,
                    at:Moment|datetime|None=None, max_children:int|None=None)->dict[Ref,BlobDescription]:
     "The same of many at once, by name; what the index does not know is left out. Takes what `describe_blob` takes"
+    several(blobrefs, 'describe_blobs')
     if not blobrefs: return {}
     when = None if at is None else moment(at)
     if rules is None and len(blobrefs) <= 20:
@@ -248,6 +255,7 @@ def get_claims_for_permanode(
     attr:str|None=None, # Only claims on this attribute
 )->list[ClaimMeta]:
     "The claims on a permanode, oldest first, without those that were deleted; empty for one that is not known"
+    texts(blobref=blobref, attr=attr)
     claims = [ClaimMeta(o) for o in listed(self._get('claims', permanode=blobref, attrFilter=attr), 'claims')]
     try: return sorted(claims, key=lambda c: nanos(c.raw_time) if c.raw_time else -1 << 80)
     except Invalid as e: raise ServerError(f'the server gives a claim a wrong date: {e.message}') from None
@@ -260,9 +268,12 @@ def recent(
     before:Moment|datetime|None=None, # Older than this
 )->list[BlobDescription]:
     "Permanodes by their last change, newest first, described"
+    numbers(limit=limit)
+    if not 1 <= limit <= 1000: raise Invalid(f'`limit` is a number from 1 to 1000, not {limit}')
     answer = self._get('recent', n=limit, before=None if before is None else moment(before))
     return [self._described(answer, o.get('blobref')) for o in listed(answer, 'recent')]
 
+# %% ../../nbs/blobs/searchclient.ipynb #1a3d5d16
 @patch
 def permanodes_with_attr(
     self:SearchClient,
@@ -273,6 +284,8 @@ def permanodes_with_attr(
     limit:int|None=None,
 )->list[BlobDescription]:
     "Permanodes with a value of an attribute, described"
+    texts(attr=attr, value=value, signer=signer)
+    numbers(limit=limit)
     when = None if at is None else moment(at)
     answer = self._get('permanodeattr', signer=signer, attr=attr, value=value, max=limit, at=when)
     return [self._described(answer, o.get('permanode')) for o in listed(answer, 'withAttr')]
@@ -280,6 +293,7 @@ def permanodes_with_attr(
 @patch
 def permanode_of_signer(self:SearchClient, signer:Ref, attr:str, value:str)->BlobDescription:
     "The one permanode of `signer` with this value. `NotFoundError`"
+    texts(signer=signer, attr=attr, value=value)
     none = NotFoundError(f'{signer} has no permanode with {attr}={value!r}')
     try: answer = self._get('signerattrvalue', signer=signer, attr=attr, value=value)
     except ServerError as e:
@@ -298,6 +312,7 @@ def _described(self:SearchClient, answer:dict, ref)->BlobDescription:
 @patch
 def files_with_digest(self:SearchClient, *whole_refs:Ref)->dict[Ref,list[Ref]]:
     "For each digest of a whole file, the names of the files that have these bytes: how an upload finds that it is done"
+    several(whole_refs, 'files_with_digest')
     if not whole_refs: return {}
     found = self._get('files', wholedigest=list(whole_refs)).get('files')
     if not isinstance(found, dict): raise ServerError('the server gave no files by their digest')
@@ -310,9 +325,11 @@ def paths_to(
     target:Ref, # What they lead to
 )->list[dict]: # `{'claimRef', 'baseRef', 'suffix'}`
     "Which permanodes lead to `target` by an attribute `camliPath:suffix`"
+    texts(signer=signer, target=target)
     return listed(self._get('signerpaths', signer=signer, target=target), 'paths')
 
 @patch
 def edges_to(self:SearchClient, blobref:Ref)->list[dict]:
     "What has the blob for a member: `{'from', 'fromType'}`"
+    texts(blobref=blobref)
     return listed(self._get('edgesto', blobref=blobref), 'edgesTo')

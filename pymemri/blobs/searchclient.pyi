@@ -11,7 +11,7 @@ from ..core import Invalid
 from .exceptions import NotFoundError, ServerError, ServerFeatureUnavailableError
 from .ref import Ref
 from .schema import Moment, moment, nanos
-from .session import ask, listed, read_json
+from .session import ask, listed, numbers, read_json, several, texts
 
 def _field(key, doc):
     """A property that reads one key of `raw_dict`"""

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms', 'in_utc', 'Edge', 'Edges', 'plain',
            'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'taken', 'read_annotations', 'joined',
-           'read_init', 'declared_at', 'Declared', 'give_init', 'init_signature', 'pod_name', 'Typed', 'same',
-           'Tracked', 'Placed', 'Connected', 'json_value', 'Sendable', 'init_takes', 'Portable', 'TypeSchema',
-           'SchemaOf', 'ItemBase', 'Item', 'PlainList', 'ChosenList', 'FollowedList', 'load_pandas', 'series_of',
-           'value_from', 'ItemList', 'client_of']
+           'read_init', 'declared_at', 'Declared', 'says_type', 'declaration', 'refuse_types_as_values', 'give_init',
+           'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Placed', 'Connected', 'json_value', 'Sendable',
+           'init_takes', 'Portable', 'TypeSchema', 'SchemaOf', 'ItemBase', 'Item', 'PlainList', 'ChosenList',
+           'FollowedList', 'load_pandas', 'series_of', 'value_from', 'ItemList', 'client_of']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
 import inspect, sys, types, warnings, weakref
@@ -233,6 +233,7 @@ class Declared:
     def __init_subclass__(cls, kw_only:bool=False, **kwargs):
         super().__init_subclass__(**kwargs)
         own, bases = vars(cls), [b for b in cls.__bases__ if issubclass(b, Declared)]
+        refuse_types_as_values(cls)
         where, init = getattr(sys.modules.get(cls.__module__), '__dict__', {}), own.get('__init__')
         props, edges = (joined(*(getattr(b, k) for b in bases)) for k in ('properties', 'edges'))
         values, targets = read_annotations(cls, own.get('__annotations__', {}), where)
@@ -255,6 +256,33 @@ class Declared:
         cls._defaulted = [n for n in cls.properties if getattr(cls, n, None) is not None]
         for n in cls.edges:
             if not isinstance(inspect.getattr_static(cls, n, None), Edges): setattr(cls, n, Edges(n))
+
+# %% ../../nbs/data/item.ipynb #984adaaa
+def says_type(value:Any)->bool:
+    "Whether a value is what stands in annotations: a type, a form such as `Optional[int]`, or `Edges()`"
+    return isinstance(value, (type, ForwardRef, Edges)) or get_origin(value) is not None
+
+def declaration(name:str, value:Any)->str|None: # None if a Pod stores nothing of the kind
+    "The line that declares the property or edge that somebody meant by `name = value`"
+    if isinstance(value, Edges): return f'{name}: Edges["SomeType"]'
+    value = plain(value)
+    if isinstance(value, type) and value in VALUE_TYPES: return f'{name}: {value.__name__}'
+    try: to = target_names(value) if isinstance(value, type) and issubclass(value, Declared) else edge_targets(value)
+    except TypeError: return None
+    return to and f'{name}: Edges["{"|".join(to)}"]'
+
+def refuse_types_as_values(cls:type)->None:
+    "`TypeError` if an attribute that the body of `cls` did not annotate has a type for its value"
+    own = vars(cls)
+    for name, v in own.items():
+        if name[0] == '_' or name in own.get('__annotations__', ()) or not says_type(v): continue
+        if isinstance(v, Edges) and name in getattr(cls, 'edges', ()): continue # a descriptor of its own
+        if getattr(v, '__qualname__', '').startswith(f'{cls.__qualname__}.'): continue # `class Meta:` in the body
+        if isinstance(v, type) and v.__name__ == name and v not in VALUE_TYPES: continue # `Size = Enum('Size', …)`
+        right = declaration(name, v)
+        how = f'write `{right}`' if right else f'a Pod stores {", ".join(t.__name__ for t in VALUE_TYPES)} and Edges'
+        raise TypeError(f'{cls.__name__}.{name}: `{name} = …` declares nothing; {how}. '
+                        f'If a type is meant as a value, write `{name}: ClassVar = …`')
 
 # %% ../../nbs/data/item.ipynb #eccb9d4b
 def give_init(

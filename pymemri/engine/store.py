@@ -338,13 +338,14 @@ def reopen(self:Store):
 def step(self:Store)->Iterator[sqlcipher.Connection]:
     "A part of a `write` that happens or not, whatever becomes of the other parts. It has a stamp of its own"
     self.main.execute('savepoint step')
-    self.now = max(self.clock(), self.now)
+    self.now = now = max(self.clock(), self.now)
     try: yield self.main
     except BaseException:
         if self.main.in_transaction: # a full disk ends all of it
             for sql in ('rollback to step', 'release step'): self.main.execute(sql)
             self.data_seen = self.schema_seen = None # what we remember may have been undone
             self.refresh()
+            self.now = now # what follows in the same `write` is no older
         raise
     self.main.execute('release step')
 

@@ -129,6 +129,7 @@ def unzip(body:bytes, most:int=MAX_JSON)->bytes:
     except zlib.error as e: raise Invalid(f'the body is not gzip, as its head says: {e}') from None
     if len(out) > most: raise TooLarge(f'the body has more than {most:,} bytes when it is unpacked')
     if not stream.eof: raise Invalid('the body is gzip that was cut off')
+    if stream.unused_data: raise Invalid('the body is gzip, and something stands behind it')
     return out
 
 # %% ../../nbs/server/app.ipynb #0e9a9e71
@@ -478,7 +479,7 @@ NO_AUTH = ('who asks? A body needs `auth`, {"type":"ClientAuth","databaseKey":â€
 def auth_of(
     said:bytes|msgspec.Raw, # JSON, or nothing
 )->Auth:
-    "Who asks, or a `PodError` with status 401 that repeats nothing of it"
+    "Who asks, or a `PodError` with status 401 that repeats no key and no box"
     if not bytes(said): raise PodError(401, NO_AUTH)
     try: return read_auth(bytes(said).decode())
     except (Invalid, UnicodeDecodeError) as e: error = e

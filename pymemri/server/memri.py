@@ -9,10 +9,10 @@ __all__ = ['READS', 'WRITES', 'V3_ONLY', 'OTHERS', 'Auth', 'ITEM', 'CHANGES', 'E
            'to_json', 'decode', 'raw_items', 'PLUGIN_RUN', 'START_PLUGIN', 'CHANGEABLE', 'DROPPED', 'BLOCKED', 'NEVER',
            'HEX', 'NO_FILE', 'operations', 'ClientAuth', 'Box', 'PluginAuth', 'unfit', 'unexpected', 'check_word',
            'Twice', 'check_shape', 'no_constant', 'whole_number', 'real_number', 'object_of', 'depth_of', 'strict_json',
-           'auth_of', 'read_auth', 'path_auth', 'check_key', 'read_slowly', 'old_envelope', 'Envelope', 'Bulk',
-           'head_of', 'read_quickly', 'is_plain', 'read_body', 'failure', 'Memri', 'in_order', 'undefined', 'as_json',
-           'cut', 'worded', 'again', 'check_record', 'check_change', 'check_hex', 'Hashing', 'upload_file', 'has_file',
-           'get_file']
+           'check_no_text', 'auth_of', 'read_auth', 'path_auth', 'check_key', 'read_slowly', 'old_envelope', 'Envelope',
+           'Bulk', 'head_of', 'read_quickly', 'is_plain', 'read_body', 'failure', 'Memri', 'in_order', 'undefined',
+           'as_json', 'cut', 'worded', 'again', 'check_record', 'check_change', 'check_hex', 'Hashing', 'upload_file',
+           'has_file', 'get_file']
 
 # %% ../../nbs/server/memri.ipynb #90e17a2c
 import hashlib, json, math, re
@@ -186,11 +186,17 @@ def strict_json(
 AUTHS = {'PluginAuth': {'data': {'nonce': 'string', 'encryptedPermissions': 'string'}},
          'ClientAuth': {'databaseKey': 'string'}}
 
+def check_no_text(v:Any, path:str):
+    "Refuse text without repeating it: where an object belongs, it may be a key or a box"
+    if isinstance(v, str): raise unfit(path, 'invalid type: string, expected a map')
+
 def auth_of(v:Any, path:str)->Auth:
     "Who signs a request, from the JSON of `auth`"
+    check_no_text(v, path)
     check_shape({'type': 'string'}, v, path)
     if v['type'] not in AUTHS:
         raise unfit(path, f'unknown variant `{v["type"][:80]}`, expected `PluginAuth` or `ClientAuth`')
+    if v['type'] == 'PluginAuth': check_no_text(v.get('data'), f'{path}.data'.lstrip('.'))
     check_shape(AUTHS[v['type']], v, path)
     if v['type'] == 'ClientAuth': return ClientAuth(v['databaseKey'])
     return PluginAuth(Box(v['data']['nonce'], v['data']['encryptedPermissions']))

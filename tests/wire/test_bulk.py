@@ -1,4 +1,6 @@
 """Section 8.3: many actions in a fixed order, or none of them"""
+import time
+
 import pytest
 
 from .conftest import bare
@@ -61,6 +63,20 @@ def test_a_definition_helps_only_what_follows_it(pod):
     assert len(pod.ok('bulk', {'createItems': [{'type': 'Bird'}, SCHEMA, bird, {'type': 'Bird'},
         bird]})['createItems']) == 5
     assert len(pod.find(type='Bird', wingMm=5)) == 2
+
+
+def test_dates_are_those_of_the_request(pod):
+    "Also where a part of it is tried again, as what no engine's name allows"
+    old = pod.ok('create_item', SCHEMA) and pod.get('schema-1')
+    time.sleep(.01)
+    out = pod.ok('bulk', {'createItems': [SCHEMA | {'id': 'schema-2', 'propertyName': 'wing mm'}, {'type': 'Bird', 'id': 'bird-01', 'wing mm': 5}],
+                          'updateItems': [{'id': 'schema-1'}],
+                          'createEdges': [{'_source': 'bird-01', '_target': 'schema-1', '_name': 'e'}]})
+    for id in ['schema-1', 'schema-2', 'bird-01', *out['createEdges']]:
+        item = pod.get(id)
+        assert min(item['dateModified'], item['dateServerModified']) > old['dateServerModified'], item
+    seen = pod.ids(**{'dateServerModified>=': old['dateServerModified'] + 1})
+    assert sorted(seen) == sorted(['schema-1', 'schema-2', 'bird-01', *out['createEdges']])
 
 
 def test_only_inside_its_own_request(pod):

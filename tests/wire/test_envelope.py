@@ -1,5 +1,6 @@
 """Section 2, and 1.8: what a body may look like, what its refusal says, and that it is refused before anything else"""
 import json
+from urllib.parse import quote
 
 import pytest
 
@@ -67,6 +68,17 @@ def test_no_key_in_a_refusal(pod):
     for body in (body_of('5', 'C0FFEE'), body_of('"x', 'C0FFEE'), body_of('"x"', 'C0FFEE').replace(b'Client', b'Other'),
                  body_of('"x"', 'C0FFEE')[:-3]):
         assert 'C0FFEE' not in refused(pod, body)
+
+
+def test_no_key_and_no_box_where_an_object_belongs(pod):
+    for auth in ('"C0FFEE"', '{"type":"PluginAuth","data":"C0FFEE"}'):
+        body = f'{{"auth":{auth},"payload":"x"}}'
+        assert 'C0FFEE' not in refused(pod, body, 'invalid type: string, expected a map')
+        assert 'C0FFEE' not in check_failure(pod.raw(f'upload_file_b/{quote(auth)}/00', b''), 400, 'invalid type: string, expected a map')
+        reply = pod.server.send('POST', f'/v5/{pod.owner}/get_item', body)
+        assert reply.status == 401 and 'C0FFEE' not in reply.text and 'invalid type: string' in reply.text
+    body = f'{{"auth":{{"data":"x","type":"ClientAuth","databaseKey":"{KEY}"}},"payload":"x"}}'
+    assert pod.raw('get_item', body).data == b'[]' # there it means nothing
 
 
 @pytest.mark.parametrize('rest', [b' ', b'\n\n', b' trailing', b'}', b'{"auth":1}', b'\x00\xff', b'[' * 1000,

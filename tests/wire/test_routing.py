@@ -80,6 +80,22 @@ def test_cors_header_with_and_without_origin(pod):
             assert r.headers['access-control-allow-credentials'] is None
 
 
+@pytest.mark.parametrize('wish', ['h2c', 'websocket'])
+@pytest.mark.parametrize('size', [0, 300_000, 3_000_000])
+def test_who_would_rather_speak_another_protocol_is_answered_in_this_one(pod, wish, size):
+    "As `curl --http2` and Java's HttpClient ask; the body is not taken for that protocol"
+    headers = {'Connection': 'Upgrade, HTTP2-Settings', 'Upgrade': wish, 'HTTP2-Settings': 'AAMAAABkAARAAAAAAAIAAAAA'}
+    pod.make(id='thing-1')
+    con = pod.server.connect()
+    for op, payload in (('get_item', '"thing-1"'), ('search', '{"type":"Thing"}'), ('bulk', '{"search":[{"id":"thing-1"}]}')):
+        con.request('POST', f'/{pod.wire}/{pod.owner}/{op}', body_of(payload).ljust(size), headers)
+        reply = con.getresponse()
+        assert (reply.status, reply.headers['upgrade']) == (200, None) and b'thing-1' in reply.read()
+    con.request('GET', '/version', headers=headers)
+    assert con.getresponse().read().startswith(b'{"cargo"')
+    con.close()
+
+
 @pytest.mark.parametrize('kind', ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data', '',
     'nonsense'])
 def test_the_content_type_of_a_request_is_not_looked_at(pod, kind):
