@@ -27,9 +27,9 @@ def options(tmp_path):
     return options
 
 
-def started(options, *what):
+def started(options, *what, path=''):
     command = [sys.executable, str(PROCESS), what[0], json.dumps(asdict(options)), *map(str, what[1:])]
-    env = os.environ | {'PYTHONPATH': str(Path(__file__).resolve().parents[1])}
+    env = os.environ | {'PYTHONPATH': os.pathsep.join([str(Path(__file__).resolve().parents[1]), *filter(None, [str(path)])])}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
 
 
@@ -89,21 +89,46 @@ def test_a_killed_applier_is_replaced_and_applies_nothing_twice(options):
         assert reader.health_check().position == expected and sum(whole(d) for d in reader) == expected
 
 
-def test_an_applier_that_is_killed_a_long_way_behind_begins_again(options):
+PAUSES = """
+import os, signal, sys
+from pathlib import Path
+if 'pymemri.kv.applier' in sys.orig_argv and (left := int((here := Path(__file__).parent).joinpath('commits').read_text())):
+    from pymemri.kv.index import IndexWriter
+    def apply(self, events, position, *args, really=IndexWriter.apply):
+        global left
+        really(self, events, position, *args)
+        left -= position > 0
+        if left: return
+        (here / 'new').write_text(f'{os.getpid()} {position} {self.path}')
+        (here / 'new').rename(here / 'paused')
+        while True: signal.pause()
+    IndexWriter.apply = apply
+"""
+
+
+def test_an_applier_that_is_killed_a_long_way_behind_begins_again(options, tmp_path):
     "An index that is made from a long log waits for the disk at its end only; nobody sees it before"
-    n = FAR + 5000
+    n, pauses = FAR + 5000, tmp_path / 'pauses'
     with create_new_writer(options) as writer:
         for at in range(0, n, 1000): writer.batch_upsert_fields(number(i) for i in range(at, at + 1000))
-    other = started(options, 'read', 1)
-    for round in range(3):
-        mount = wait_for(lambda: next(Path(options.mount_directory).glob('*/0/index-*/data.mdb'), None), every=.001).parents[2]
-        time.sleep(.1 * round)
-        if struct.unpack('3Q', (mount / '0' / 'state').read_bytes())[1]: break # this machine was too quick for us
-        os.kill(pid := holder_of(mount / 'applier.lock'), signal.SIGKILL)
-        for path in mount.glob('0/index-*'): shutil.rmtree(path) # so the next one is seen to begin
-        wait_for(lambda: holder_of(mount / 'applier.lock') not in (None, pid))
-    assert other.stdout.readline() == 'reading\n' # it was there before the first was killed
-    other.wait()
+    pauses.mkdir()
+    (pauses / 'sitecustomize.py').write_text(PAUSES) # an applier stops behind so many commits, and waits to be killed
+    (pauses / 'commits').write_text('1')
+    other, pid = started(options, 'read', 1, path=pauses), None
+    try:
+        for then in (2, 3, 0):
+            pid, position, index = wait_for(lambda: (pauses / 'paused').exists() and (pauses / 'paused').read_text().split())
+            mount = Path(index).parents[1]
+            assert int(pid) == holder_of(mount / 'applier.lock') and 0 < int(position) < n
+            assert struct.unpack('3Q', (mount / '0' / 'state').read_bytes())[1] == 0 # nobody sees it
+            (pauses / 'commits').write_text(str(then))
+            (pauses / 'paused').unlink()
+            os.kill(int(pid), signal.SIGKILL)
+        assert other.stdout.readline() == 'reading\n' # it was there before the first was killed
+        other.wait()
+    finally:
+        other.kill()
+        if (pauses / 'paused').exists(): os.kill(int((pauses / 'paused').read_text().split()[0]), signal.SIGKILL)
     with create_new_reader(options) as reader:
         assert reader.health_check().position == n and sum(map(whole, reader)) == n
 
