@@ -257,9 +257,10 @@ def run(self:App, f:Callable, *args)->Awaitable:
     return asyncio.get_running_loop().run_in_executor(self.pods.threads, f, *args)
 
 @patch
-def write(self:App, held:Held, job:Callable[[], Any])->Awaitable:
+def write(self:App, ask:Ask, held:Held, job:Callable[[], Any])->Awaitable:
     "Run `job` in a transaction, perhaps together with others"
-    return self.pods.write(held, job, asyncio.get_running_loop())
+    alone = (ask.length or 0) >= LARGE or b'content-encoding' in ask.headers
+    return self.pods.write(held, job, asyncio.get_running_loop(), alone)
 
 # %% ../../nbs/server/app.ipynb #c96800c7
 @patch
@@ -409,7 +410,7 @@ async def memri_call(self:App, ask:Ask, held:Held, memri:Memri, payload:Any, gra
     if op == 'get_file':
         return await self.download(ask, held, partial(sized, held, get_file, memri.pod, payload['sha256']))
     if op in READS: return Answer(await self.run(memri.call, op, payload))
-    out = await self.write(held, partial(memri.call, op, payload))
+    out = await self.write(ask, held, partial(memri.call, op, payload))
     for run in memri.runs: await self.start(ask.owner, held, run, grant)
     return Answer(out)
 
@@ -589,7 +590,7 @@ async def work(
         return out
     runs = ask.op in ('create_item', 'bulk') and any(t in payload for t in MADE)
     if runs: check_declared(decoded(payload))
-    out = await self.write(held, partial(op.run, pod, asked))
+    out = await self.write(ask, held, partial(op.run, pod, asked))
     if runs: await self.start_created(ask.owner, held, out, grant)
     return out
 
