@@ -26,7 +26,8 @@ def listen(
     port:int, # 0 for a free one
     who:Callable[[str,int], str]=lambda ip, port: 'another program listens there. Stop it', # Asked if it is taken
 )->socket.socket:
-    "A listening socket. `Conflict` if the port is taken, which says by whom and what to do"
+    "A listening socket. `Conflict` if the port is taken, which says by whom and what to do; `Invalid`, `Forbidden`"
+    if not 0 <= port < 2**16: raise Invalid(f'{port} is not a port: a number up to 65535')
     sock = socket.socket(socket.AF_INET6 if ':' in ip else socket.AF_INET)
     try:
         # a port is free again as soon as its server has ended; on Windows the option would let two share it

@@ -468,7 +468,7 @@ LISTS = {'size': ['{"stat": 7}', '{"stat": [7]}', '{"stat": [{"blobRef": "%s", "
                   '{"stat": [{"size": 1}]}', '{"stat": [{"blobRef": ["%s"], "size": 1}]}', '{"stat": [{"blobRef": "sha1-other", "size": 1}]}', '{"stat": [{"blobRef": "%s", "size": "1"}]}'],
          'enumerate': ['{"blobs": [{"blobRef": 7, "size": 1}]}', '{"blobs": [{"blobRef": "b-1", "size": 1}, {"blobRef": "a-1", "size": 1}]}',
                        '{"blobs": [{"blobRef": "b-1", "size": 1}], "continueAfter": "z"}', '{"blobs": {}}', '{"blobs": [], "continueAfter": "x"}'],
-         'query': ['{"blobs": [{"blob": null}]}', '{"blobs": [[]]}'], 'describe': ['{"meta": []}', '{"meta": {"%s": 7}}'],
+         'query': ['{"blobs": [{"blob": null}]}', '{"blobs": [[]]}', '{"blobs": [], "description": 7}', '{"blobs": [], "description": {"meta": [7]}}'], 'describe': ['{"meta": []}', '{"meta": {"%s": 7}}'],
          'claims': ['{"claims": "none"}', '{}'], 'recent': ['{"recent": [7], "meta": {}}', '{"recent": [{}], "meta": {}}'], 'files': ['{"files": []}', '{"files": [1]}', '{}']}
 
 

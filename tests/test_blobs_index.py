@@ -7,9 +7,10 @@ from hypothesis import given, settings, strategies as st
 from pymemri.blobs.files import put_file, put_set, putter
 from pymemri.blobs.index import Index
 from pymemri.blobs.schema import add_attribute, del_attribute, delete, new_permanode, schema_text, set_attribute
-from pymemri.blobs.search import Search
+from pymemri.blobs.search import Search, _Condition
 from pymemri.blobs.signing import new_signing_key
 from pymemri.blobs.store import MemoryBlobs
+from pymemri.core import Invalid
 
 OWNER, STRANGER = new_signing_key(1024), new_signing_key(1024)
 KEYS = st.sampled_from([OWNER, OWNER, OWNER, STRANGER])
@@ -73,6 +74,43 @@ def test_queries_find_what_the_state_of_each_permanode_says(steps, value, day):
         assert found({'permanode': {'attr': 'tag', 'value': value} | ({'at': then} if then else {})}) == seen
     denied = found({'logical': {'op': 'and', 'a': {'camliType': 'permanode'}, 'b': {'logical': {'op': 'not', 'a': {'permanode': {'attr': 'tag', 'value': value}}}}}})
     assert sorted(denied + found({'permanode': {'attr': 'tag', 'value': value}})) == found({'permanode': {'skipHidden': True}})
+
+
+def nested(wrap, n):
+    deep = {'anything': True}
+    for _ in range(n): deep = wrap(deep)
+    return deep
+
+
+INSIDE = {'set': lambda c: {'permanode': dict(attr='tag', valueInSet=c)}, 'all of a set': lambda c: {'permanode': dict(attr='tag', valueAllMatch=True, valueInSet=c)},
+          'child': lambda c: {'permanode': {'relation': dict(Relation='child', Any=c)}}, 'children': lambda c: {'permanode': {'relation': dict(Relation='child', All=c)}},
+          'folder': lambda c: {'dir': dict(contains=c)}, 'folders': lambda c: {'dir': dict(recursiveContains=c)}, 'not': lambda c: {'logical': dict(op='not', a=c)}}
+
+
+@pytest.mark.parametrize('how', INSIDE)
+def test_a_constraint_in_a_constraint_costs_what_it_says(how):
+    "All of a set stood in the condition twice, at each level: of 150 levels that are allowed, thirty filled the memory"
+    one, many = (len(_Condition().blob(nested(INSIDE[how], n), 'b')) for n in (1, 16))
+    assert many < 17 * one
+
+
+@pytest.mark.parametrize('how', INSIDE)
+def test_what_is_too_deep_for_sqlite_is_no_fault_of_the_server(how):
+    search = Search(Index(built([]), OWNER.public.key_id))
+    for n in (1, 2, 5, 50, 149):
+        try: assert 'blobs' in search.query({'constraint': nested(INSIDE[how], n)})
+        except Invalid as e: assert n > 2 and 'deep' in e.message
+
+
+def test_many_alternatives_are_no_depth():
+    index = Index(built([('add', OWNER, 0, 1, 1, 'a')]), OWNER.public.key_id)
+    index.catch_up()
+    one, search = {'permanode': dict(attr='tag', value='a')}, Search(index)
+    found = search.query({'constraint': one})['blobs']
+    for op, right in (('or', True), ('or', False), ('and', True), ('and', False)):
+        many = one
+        for _ in range(140): many = {'logical': dict(op=op, a=one, b=many) if right else dict(op=op, a=many, b=one)}
+        assert search.query({'constraint': many})['blobs'] == found, (op, right)
 
 
 @settings(max_examples=20, deadline=None)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from pymemri.blobs.ref import ref_of
 from pymemri.blobs.schema import (Claim, State, add_attribute, claim_of, claims_that_count, del_attribute, delete, moment, nanos,
     planned_permanode, read_claim, read_schema, schema_text, set_attribute, share, state)
-from pymemri.blobs.signing import (BadSignature, armor, check_signature, identity, json_object, keep_identity,
+from pymemri.blobs.signing import (BadSignature, armor, check_signature, dearmor, identity, json_object, keep_identity,
     new_signing_key, packet, packets, read_identity, read_public_key, read_signature, read_signed, sign_text)
 from pymemri.core import Damaged, Invalid, NotFound
 
@@ -184,6 +184,13 @@ def test_no_bytes_crash_the_readers(data):
         for read in (read_signature, read_public_key, lambda d: list(packets(d)), json_object, lambda d: read_signed(d, get)):
             try: read(wrapped)
             except (Invalid, Damaged): pass
+
+
+def test_a_text_is_searched_for_a_key_once():
+    "Where each block that begins was looked at to the end, a quarter of a mebibyte took most of a minute, and the index with it"
+    for endless in ('-----BEGIN PGP A-----\n\n' * 11_000, '-----BEGIN PGP A-----\nx:' * 11_000):
+        with pytest.raises(Invalid, match='no armored'): dearmor(endless)
+    with pytest.raises(Invalid, match='no armored'): dearmor('-----BEGIN PGP NOTE-----\n\n' + armor('MESSAGE', b'x'))
 
 
 def test_two_programs_that_ask_at_once_get_one_key(tmp_path):

@@ -21,6 +21,7 @@ from pymemri.blobs.server import MOST_PARTS, Upload, serve
 from pymemri.blobs.signing import keep_identity, new_signing_key, read_public_key, read_signed, sign_text
 from pymemri.blobs.store import DiskBlobs, MemoryBlobs, check_blobs
 from pymemri.core import NotFound, Unavailable
+from waiting import wait_for
 
 OWNER = read_public_key(body(recorded('sign/public-key')['response']))
 KEY = new_signing_key(1024)
@@ -181,6 +182,15 @@ def test_a_bad_part_takes_no_other_with_it(server):
     assert all(server.store.size(o['blobRef']) == 100 for o in got['received'])
     assert server.store.size(parts[2][0]) is None and server.store.size(parts[6][0]) is None
     for text in ("digest doesn't match", 'no registered hash function', 'over the limit of 16777216'): assert text in got['errorText']
+
+
+def test_two_of_one_name_do_not_take_each_other_with_them(server):
+    for good, bad in ((b'good', b'evil'), (b'other', b'!')):
+        for parts in ((good, bad), (bad, good)):
+            server.store.remove(ref_of(good))
+            got = upload(server, *((ref_of(good), d) for d in parts))
+            assert got['received'] == [dict(blobRef=ref_of(good), size=len(good))] and got['errorText'].count("digest doesn't match") == 1
+        assert server.store.get(ref_of(good)) == good and server.index.known(ref_of(good))
 
 
 def test_half_a_body_leaves_whole_parts_alone(server):
@@ -393,6 +403,49 @@ def test_shares_end_when_the_owner_says_so(server):
     assert status(file, deep) == 401
 
 
+class Counting(MemoryBlobs):
+    "It counts how often a blob is read"
+    asked = 0
+    def get(self, ref):
+        self.asked += 1
+        return super().get(ref)
+
+
+def shared_file(store, data, **more):
+    "A server with a file of these bytes, the path of a share of it, and the names of its chunks"
+    file = put_file(store, data, 'x.bin')
+    way = store.put(share(KEY, file, True))
+    chunks = sorted((r for r in store.refs() if r not in (file, way)), key=lambda r: data.find(store.d[r]))
+    return serve(store, KEY, **more), f'/share/{file}?via={way}&assemble=1', [r for r in chunks if data.find(store.d[r]) >= 0]
+
+
+def test_for_who_hangs_up_in_a_download_nothing_more_is_read():
+    server, path, chunks = shared_file(store := Counting(), os.urandom(64 * 2**20))
+    with server as s:
+        store.asked = 0
+        line = http.client.HTTPConnection(urlsplit(s.url).hostname, urlsplit(s.url).port)
+        line.request('GET', path)
+        answer = line.getresponse()
+        assert answer.status == 200 and len(answer.read(1000)) == 1000
+        answer.close()
+        line.close()
+        wait_for(lambda: not s.server.server_state.tasks)
+        assert 0 < store.asked < len(chunks) / 2
+
+
+def test_damage_is_told_to_the_owner_wherever_it_is_met():
+    lines = []
+    server, path, chunks = shared_file(store := MemoryBlobs(), data := os.urandom(2**20), log=lines.append)
+    with server as s:
+        store.d[chunks[-1]] = b'rubbish' # what went before is on its way
+        with pytest.raises(http.client.IncompleteRead) as got: ask(s.url, path=path)
+        assert data.startswith(got.value.partial) and [chunks[-1] in line for line in lines] == [True]
+        file, way = path.removeprefix('/share/').removesuffix('&assemble=1').split('?via=')
+        store.d[file] = b'rubbish' # a stranger is told nothing
+        assert ask(s.url, path=f'/share/{file}?via={way}')[0] == 401
+        assert [f'blob {file} is damaged' in line for line in lines] == [False, True]
+
+
 def test_a_share_ends_though_the_index_missed_that(server):
     "The blob is kept when the index fails; the next question makes up for it, also that of a stranger"
     def put(d):
@@ -518,6 +571,12 @@ def test_one_line_and_a_clean_end(tmp_path, env, how):
 def test_needs_a_password_beyond_this_machine(tmp_path, env):
     server = Process(tmp_path / 'blobs', env, '--address=0.0.0.0')
     assert server.process.wait(60) == 1 and 'needs a password or a token' in server.process.stderr.read()
+
+
+def test_what_is_no_port_is_named(tmp_path, env):
+    server = Process(tmp_path / 'blobs', env, '--port=70000')
+    assert server.process.wait() == 1
+    assert (said := server.process.stderr.read()).endswith('70000 is not a port: a number up to 65535\n') and 'Traceback' not in said
 
 
 @pytest.mark.parametrize('seed', range(3))

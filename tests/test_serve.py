@@ -256,6 +256,18 @@ def test_a_second_interrupt_waits_for_nobody(start):
     assert 'Traceback' not in server.err
 
 
+def test_a_second_interrupt_breaks_an_upload_off(start):
+    server, sha256 = start(*PLAIN), hashlib.sha256(b'never').hexdigest()
+    server.call('create_item', {'type': 'File', 'sha256': sha256})
+    with socket.create_connection(('127.0.0.1', server.port), timeout=120) as slow:
+        slow.sendall(f'POST /v4/{OWNER}/upload_file/{KEY}/{sha256} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nhalf'.encode())
+        wait_for(lambda: 'pymemri_requests_under_way 2.0' in fetch(f'{server.url}/v5/metrics')[1])
+        server.process.send_signal(signal.SIGINT)
+        time.sleep(.5)
+        assert server.process.poll() is None
+        assert server.stop(signal.SIGINT) == 130
+
+
 def test_an_idle_connection_does_not_hold_it_up(start):
     server = start(*PLAIN)
     kept = http.client.HTTPConnection('127.0.0.1', server.port, timeout=120)

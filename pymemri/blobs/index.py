@@ -190,6 +190,8 @@ def changing(self:Index)->Iterator[None]:
             raise
         finally: self._deep -= 1
 
+_TOO_DEEP = 'parser stack overflow', 'Expression tree is too large (maximum depth 1000)' # in the words of SQLite
+
 @patch
 def rows(
     self:Index,
@@ -197,10 +199,13 @@ def rows(
     *values, # Bound to `?`
     **named, # Or bound to `:name`
 )->list[tuple]:
-    "All rows of a question; `Unavailable` if the index fails, `Invalid` for a value that no table can hold"
+    """All rows of a question; `Unavailable` if the index fails, `Invalid` for a value that no table can hold, or a
+    question that is nested too deep"""
     try:
         with self.lock: return self.db.execute(sql, named or values).fetchall()
-    except sqlite3.Error as e: raise Unavailable(f'the index cannot answer: {e}') from e
+    except sqlite3.Error as e:
+        if str(e) in _TOO_DEEP: raise Invalid(f'this is nested too deep for SQLite {sqlite3.sqlite_version}') from e
+        raise Unavailable(f'the index cannot answer: {e}') from e
     except (UnicodeEncodeError, OverflowError) as e: raise Invalid(f'no blob says such a thing: {e}') from None
 
 # %% ../../nbs/blobs/index.ipynb #9e22d784
@@ -443,7 +448,6 @@ def _take_folder(self:Index, ref:Ref, says:dict):
     "A folder, if the list of its members is here"
     parse_ref(top := says.get('entries'))
     sets,todo,members = {top: None},[top],[]
-    self._needs(ref, [top])
     while todo:
         part = todo.pop()
         self._needs(ref, [part])

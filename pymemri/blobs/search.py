@@ -164,9 +164,14 @@ def logical(self:_Condition, d:Any, b:str)->str:
     if op not in ('and', 'or', 'xor', 'not'): raise Invalid(f'the `op` of logical is and, or, xor, not; no {op!r:.20}')
     if 'a' not in d or ('b' in d) == (op == 'not'):
         raise Invalid(f'logical {op} takes `a`{"" if op == "not" else " and `b`"}')
-    x = self.blob(d['a'], b)
-    if op == 'not': return f'(not {x})'
-    return f'({x} {dict(xor="<>").get(op, op)} {self.blob(d["b"], b)})'
+    x,y = (self.joined(d[k], op, b) if k in d else '' for k in 'ab')
+    return f'(not {x})' if op == 'not' else f'({x} {dict(xor="<>").get(op, op)} {y})'
+
+@patch
+def joined(self:_Condition, d:Any, op:str, b:str)->str:
+    "One of those that `op` joins; without brackets if the same word joins it, since SQLite can't read them that deep"
+    x = self.blob(d, b)
+    return x[1:-1] if op in ('and', 'or') and (d.get('logical') or {}).get('op') == op else x
 
 # %% ../../nbs/blobs/search.ipynb #56f90a86
 _MATCHES = ('value', 'valueMatches', 'valueMatchesInt', 'valueMatchesFloat', 'valueInSet')
@@ -213,9 +218,9 @@ def attr(self:_Condition, d:dict, b:str, at:str|None)->str:
         inner = self.blob(d['valueInSet'], v)
         tests.append(f'exists (select 1 from blob as {v} where {v}.ref = {a}.value and {inner})')
     if tests:
-        test = ' and '.join(tests)
-        conds.append(f'exists (select 1 {having} and {test})')
-        if _typed(d, 'valueAllMatch', bool): conds.append(f'not exists (select 1 {having} and not coalesce({test}, 0))')
+        test = ' and '.join(tests) # it may be long, so it stands in the condition only once
+        if _typed(d, 'valueAllMatch', bool): conds.append(f'coalesce((select min(coalesce({test}, 0)) {having}), 0)')
+        else: conds.append(f'exists (select 1 {having} and {test})')
     return self.all(conds, 'attr')
 
 # %% ../../nbs/blobs/search.ipynb #7f26d314
@@ -603,11 +608,11 @@ def with_attr(
     value:str,
     signer:Ref|None=None, # By whose claims; the owner's
     at:Moment|None=None,  # As it was then; now
-    most:int|None=None,   # How many; all
+    most:int|None=None,   # How many; all, as for 0 and less
 )->dict: # `{'withAttr': [{permanode}], 'meta'}`
     "Permanodes with a value of an attribute, last changed first"
     with self.index.lock:
-        found = self._holding(self._signer(signer), attr, value, at)[:most or None]
+        found = self._holding(self._signer(signer), attr, value, at)[:most if most and most > 0 else None]
         return dict(withAttr=[dict(permanode=p) for p in found] or None, meta=self._meta(found))
 
 @patch

@@ -72,6 +72,14 @@ class BlobDescription:
             return BlobDescription(self.searcher, self.other_raw_dicts[blobref], self.other_raw_dicts)
         return self.searcher.describe_blob(blobref)
 
+# %% ../../nbs/blobs/searchclient.ipynb #5c982348
+def _meta(answer):
+    "The records in an answer, by name; none in None"
+    meta = answer.get('meta') if isinstance(answer, dict) else answer
+    if meta is None: return {}
+    if isinstance(meta, dict) and all(isinstance(o, dict) for o in meta.values()): return meta
+    raise ServerError('the server gave no records for descriptions')
+
 # %% ../../nbs/blobs/searchclient.ipynb #930180d8
 class SearchResult:
     "A blob that was found"
@@ -132,7 +140,7 @@ def _next(self:SearchResults)->bool:
     if self.continue_: asked['continue'] = self.continue_
     if size is not None: asked['limit'] = size
     answer = self.searcher._post('query', asked)
-    found,meta = listed(answer, 'blobs'),(answer.get('description') or {}).get('meta') or {}
+    found,meta = listed(answer, 'blobs'),_meta(answer.get('description'))
     self.area = answer.get('LocationArea') or self.area
     for o in found:
         ref = o.get('blob')
@@ -200,7 +208,7 @@ def query(
     numbers(limit=limit, page=page)
     if constraint is not None and not isinstance(constraint, dict):
         raise Invalid(f'a constraint is a dict, not {type(constraint).__name__}; words to search for are `expression`')
-    if min(limit or 1, page or 1) < 1 or 0 in (limit, page): raise Invalid('`limit` and `page` are 1 or more')
+    if any(n is not None and n < 1 for n in (limit, page)): raise Invalid('`limit` and `page` are 1 or more')
     request = dict(expression=expression, constraint=constraint, sort=sort, around=around,
                    describe={'depth': 1} if describe is True else describe or None) | {'continue': continue_}
     return SearchResults(self, {k: v for k,v in request.items() if v is not None}, limit, page)
@@ -237,11 +245,7 @@ def describe_blobs(self:SearchClient, *blobrefs:Ref, depth:int|None=None, rules:
     meta = _meta(answer)
     return {ref: BlobDescription(self, meta[ref], meta) for ref in blobrefs if ref in meta}
 
-def _meta(answer):
-    "The records in an answer, by name"
-    meta = answer['meta'] if answer.get('meta') is not None else {}
-    if isinstance(meta, dict) and all(isinstance(o, dict) for o in meta.values()): return meta
-    raise ServerError('the server gave no records for descriptions')
+
 
 # %% ../../nbs/blobs/searchclient.ipynb #f40b56f8
 @patch

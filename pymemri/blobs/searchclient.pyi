@@ -71,6 +71,10 @@ class BlobDescription:
         ...
     raw_dict: dict
 
+def _meta(answer):
+    """The records in an answer, by name; none in None"""
+    ...
+
 class SearchResult:
     """A blob that was found"""
 
@@ -182,7 +186,3 @@ class SearchClient:
     def edges_to(self, blobref: Ref) -> list[dict]:
         """What has the blob for a member: `{'from', 'fromType'}`"""
         ...
-
-def _meta(answer):
-    """The records in an answer, by name"""
-    ...

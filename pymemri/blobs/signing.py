@@ -104,15 +104,16 @@ def armor(
     check = '=' + base64.b64encode(crc24(data)).decode()
     return '\n'.join([f'-----BEGIN PGP {kind}-----', '', *lines, check, f'-----END PGP {kind}-----', ''])
 
-_ARMOR = re.compile(r'-----BEGIN PGP ([A-Z ]+)-----[ \t]*\n((?:[^\n:]+:[^\n]*\n)*)[ \t]*\n(.*?)^-----END PGP \1-----',
-                    re.S | re.M)
+_BEGIN = re.compile(r'-----BEGIN PGP ([A-Z ]+)-----[ \t]*\n(?:[^\n:]+:[^\n]*\n){0,20}[ \t]*\n')
 
 def dearmor(
     text:str, # With headers and comments or without
 )->tuple[str,bytes]: # The kind, and the packets
     "What the first armored block in `text` holds; `Invalid` if there is none, or its checksum is wrong"
-    if not (found := _ARMOR.search(text.replace('\r\n', '\n'))): raise Invalid('there is no armored OpenPGP block here')
-    body,_,check = found[3].strip().rpartition('\n=')
+    found = _BEGIN.search(text := text.replace('\r\n', '\n'))
+    end = text.find(f'\n-----END PGP {found[1]}-----', found.end() - 1) if found else -1
+    if end < 0: raise Invalid('there is no armored OpenPGP block here')
+    body,_,check = text[found.end():end].strip().rpartition('\n=')
     if not body: body,check = check,''
     data = _decoded(''.join(body.split()))
     if check and _decoded(check.strip()) != crc24(data): raise Invalid('the checksum of an armored block is wrong')

@@ -150,8 +150,9 @@ class Pipe:
             self.loop.call_soon_threadsafe(self.room.release)
             yield from parts
     def stop(self):
-        "The thread reads no more"
+        "The thread reads no more, or nobody waits for it any more"
         self.over = True
+        self.parts.put(Invalid(GONE)) # for a thread that still waits
         for _ in range(WAITING + 1): self.room.release()
     async def feed(self, ask:Ask):
         "Hand over the body of a request"
