@@ -100,8 +100,8 @@ class IKVReader(ABC):
 
     @abstractmethod
     def get_bytes_value(self, primary_key: str | bytes, field_name: str) -> bytes | None:
-        """The bytes of a field; of text, its UTF-8. A number is a `TypeError`. This, the text of a field and the multigets
-        are the shortest ways, and check no CRC; all other ways do"""
+        """The bytes of a field; of text, its UTF-8. A number is a `TypeError`. This, the text of a field and the
+        multigets are the shortest ways, and check no CRC; all other ways do"""
         ...
 
     @abstractmethod
@@ -121,7 +121,7 @@ class IKVReader(ABC):
 
     @abstractmethod
     def get_value(self, primary_key: str | bytes, field_name: str) -> Value | None:
-        """The value of a field, in the type in which it was written, checked: `Damaged` if it is not what was written"""
+        """The value of a field, checked, in the type in which it was written; `Damaged` if it was changed since"""
         ...
 
     @abstractmethod
