@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pymemri.core import Damaged, PodError
+from pymemri.kv import applier
 from pymemri.kv.applier import FAR, Applier, Trouble, run, snapshots
 from pymemri.kv.clientoptions import ClientOptionsBuilder
 from pymemri.kv.document import UPSERT, Event, IKVDocument, encode_event
@@ -287,6 +288,19 @@ def test_what_no_reader_met_the_applier_finds(options):
         while reader.get_bytes_value('4321', 'c') != b'4321' * 100 and time.monotonic() < deadline: time.sleep(0.01)
         assert reader.get_bytes_value('4321', 'c') == b'4321' * 100 and reader.get_string_value('4321', 'b') == '4321'
         reader.snapshot()
+
+
+def test_an_applier_that_always_has_something_to_do_looks_too(tmp_path, monkeypatch):
+    "So what the shortest ways of reading give is right again within the hour, however much is written"
+    class Busy:
+        index, looked = None, 0
+        def step(self): return 1
+        def look(self): self.looked += 1
+        def close(self): pass
+    busy = Busy()
+    monkeypatch.setattr(applier, 'appliers', lambda *args: [busy])
+    applier.run(tmp_path, dict(url=(tmp_path / 'log').as_uri()), grace=0) # it ends when it sees that nobody reads
+    assert busy.looked
 
 
 def test_no_snapshot_is_made_of_what_is_damaged(options):

@@ -295,8 +295,8 @@ def run(
                 if not parts: parts = appliers(mount, config, place)
                 busy = sum(a.step() for a in parts)
                 trouble.tell('')
+                for a in parts: a.look() # however busy it is, so that an hour is an hour
                 if not busy and not any([a.index.sweep() for a in parts]):
-                    for a in parts: a.look()
                     parts[0].log.wait(parts[0].index.position, 0.2 if len(parts) == 1 else 0.005)
             except PodError as e:
                 trouble.tell(e.message)

@@ -8,7 +8,7 @@ __all__ = ['CORS', 'JSON', 'TEXT', 'BYTES', 'TAR', 'CODES', 'MAX_JSON', 'MAX_FIL
            'MADE', 'PACK_FROM', 'MOST', 'GET', 'Ask', 'Answer', 'missed', 'code_of', 'told', 'told_as_memri',
            'read_all', 'unzip', 'Pipe', 'App', 'preflight', 'check_length', 'closing', 'swallow', 'Operation', 'bare',
            'plain', 'get_item', 'spelled', 'text_at', 'Whole', 'Body', 'auth_of', 'auth_in', 'body_of', 'not_allowed',
-           'check_declared', 'decoded', 'as_json', 'pack', 'sized', 'member', 'archive']
+           'check_declared', 'decoded', 'as_json', 'pack', 'takes_gzip', 'sized', 'member', 'archive']
 
 # %% ../../nbs/server/app.ipynb #40633a2e
 import asyncio, base64, hashlib, os, queue, re, tarfile, time, traceback, zlib
@@ -617,10 +617,17 @@ def pack(data:bytes)->bytes:
     "`data` as gzip, at its quickest level"
     return (packer := zlib.compressobj(1, wbits=31)).compress(data) + packer.flush()
 
+def takes_gzip(said:bytes)->bool:
+    "Whether an `Accept-Encoding` names gzip, with a weight that is not 0"
+    for coding in said.lower().replace(b' ', b'').split(b','):
+        name, _, weight = coding.partition(b';q=')
+        if name == b'gzip': return not weight or bool(weight.strip(b'0.'))
+    return False
+
 @patch
 async def packed(self:App, ask:Ask, answer:Answer)->Answer:
     "`answer`, packed if that is asked for"
-    if b'gzip' not in ask.headers.get(b'accept-encoding', b''): return answer
+    if not takes_gzip(ask.headers.get(b'accept-encoding', b'')): return answer
     answer.body = await self.run(pack, answer.body)
     answer.headers = [*answer.headers, (b'content-encoding', b'gzip'), (b'vary', b'accept-encoding')]
     return answer

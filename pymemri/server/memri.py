@@ -363,8 +363,8 @@ class Memri:
         op:str,      # One of `READS` or `WRITES`
         payload:Any, # As `read_body` gives it
     )->bytes: # JSON
-        "Carry out `op`"
-        op = V3_ONLY.get(op, op)
+        "Carry out `op`. A transaction that could not be ended is tried again, and calls this a second time"
+        op, self.runs = V3_ONLY.get(op, op), []
         if op in READS: return getattr(self, op)(payload)
         with self.pod.store.write(): return getattr(self, op)(payload)
     def get_item(self, id:str)->bytes:
