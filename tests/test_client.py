@@ -881,6 +881,45 @@ def test_importing_does_nothing(tmp_path):
     assert not (tmp_path / 'none').exists()
 
 
+def test_bytes_that_sync_could_not_send_are_sent_by_the_next(client, monkeypatch):
+    photos = [Photo.from_np(np.full((4, 4, 3), i, dtype=np.uint8)) for i in range(3)]
+    for p in photos:
+        for item in (p, *p.file): client.add_to_store(item)
+    send, told = client.api.upload_file, []
+    def fails_once(data):
+        if not told: raise told.append(data) or Unavailable('the line is dead')
+        return send(data)
+    monkeypatch.setattr(client.api, 'upload_file', fails_once)
+    with pytest.raises(Unavailable, match='the line is dead'): client.sync()
+    assert [client.get_file(p.file[0].sha256) for p in photos[1:]] == [p.data for p in photos[1:]]
+    with pytest.raises(NotFound): client.get_file(photos[0].file[0].sha256)
+    client.sync()
+    assert client.get_file(photos[0].file[0].sha256) == photos[0].data
+
+
+def test_an_item_with_many_edges_costs_each_of_them_once(client):
+    "An account of four thousand friends took as many seconds as one of two thousand, four times"
+    def cost(do):
+        lines, was = [0], sys.gettrace()
+        def count(frame, event, arg):
+            lines[0] += event == 'line'
+            return count
+        sys.settrace(count)
+        try: do()
+        finally: sys.settrace(was)
+        return lines[0]
+    made, read = [], []
+    for n in (50, 400):
+        account, friends = Account(handle=f'{n} friends'), [Person(firstName=f'friend {i} of {n}') for i in range(n)]
+        edges = [Edge(account, f, 'owner') for f in friends]
+        made.append(cost(lambda: client.bulk_action([account, *friends], create_edges=edges)))
+        assert account.owner == friends and not account._new_edges
+        client.reset_local_db()
+        read.append(cost(lambda: client.get(account.id)))
+        assert len(client.get(account.id).owner) == n
+    for few, many in (made, read): assert many < 12 * few
+
+
 def test_no_time_to_wait_for_a_run_is_none(monkeypatch):
     with PodClient(quiet=True) as client:
         client.create(run := PluginRun(containerImage='nothing that runs here'))

@@ -124,12 +124,16 @@ class PodClient:
         """The class for items of type `name`"""
         ...
 
-    def _draw(self, source: ItemBase, name: str, target: ItemBase):
+    def _draw(self, source: ItemBase, name: str, target: ItemBase, drawn: dict[tuple[int, str], tuple]):
         """Note here that the Pod has an edge"""
         ...
 
     def item_from_json(self, json: dict, add_to_local_db: bool=True, priority: Priority | str | None=None) -> ItemBase:
         """The item that JSON stands for, with its edges"""
+        ...
+
+    def _from_json(self, json: dict, add_to_local_db: bool, priority: Priority | str | None, drawn: dict) -> ItemBase:
+        """The same, with what `_draw` remembers"""
         ...
 
     def add_to_store(self, item: ItemBase, priority: Priority | str | None=None) -> ItemBase:
@@ -184,8 +188,8 @@ class PodClient:
         """What is sent to create `edge`. NotFound if an end was never created"""
         ...
 
-    def _edge_stored(self, edge: Edge):
-        """The Pod has `edge`"""
+    def _edges_stored(self, edges: Iterable[Edge]):
+        """The Pod has `edges`"""
         ...
 
     def create_edge(self, edge: Edge) -> bool:
@@ -385,6 +389,10 @@ class PodClient:
 
     def sync(self, priority: Priority | str=Priority.newest) -> bool:
         """Make the local store and the Pod equal. SyncConflict, a ValueError, if `priority` is `error` and there is one"""
+        ...
+
+    def _send_bytes(self, photos: list[Photo]):
+        """Store the bytes of `photos`, and of those whose turn it was before. What fails is due again the next time"""
         ...
 
     def _forget(self, ids: set[str]):
