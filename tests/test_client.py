@@ -10,7 +10,7 @@ import pymemri
 from pymemri.core import Conflict, Invalid, NotFound, PodError, TooLarge, Unavailable, WrongKey
 from pymemri.data.item import Edge, Edges, Item
 from pymemri.data.photo import Photo
-from pymemri.data.schema import Account, EmailMessage, File, Person
+from pymemri.data.schema import Account, EmailMessage, File, Person, PluginRun
 from pymemri.pod.client import Dog, PodClient
 from pymemri.pod.db import Priority, SyncConflict
 from pymemri.pod.keys import read_pod_key, store_keys, store_keys_cli
@@ -904,3 +904,11 @@ def test_importing_does_nothing(tmp_path):
     assert subprocess.run([sys.executable, '-c', program], env=env, capture_output=True,
                           text=True).stdout.strip() == '[]'
     assert not (tmp_path / 'none').exists()
+
+
+def test_no_time_to_wait_for_a_run_is_none(monkeypatch):
+    with PodClient(quiet=True) as client:
+        client.create(run := PluginRun(containerImage='nothing that runs here'))
+        def sleep(seconds): raise AssertionError('it waits')
+        monkeypatch.setattr('pymemri.pod.client.time.sleep', sleep)
+        with pytest.raises(Unavailable, match='has not ended'): client.wait_for_run(run, timeout=0)

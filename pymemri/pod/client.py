@@ -431,14 +431,14 @@ def wait_for_run(
     timeout:float|None=None,   # Seconds
 )->PluginRun: # As it is then, with its output
     "Wait until a run of a plugin has ended. Unavailable if that takes longer than `timeout`"
-    id, until = getattr(run, 'id', run), timeout and time.monotonic() + timeout
+    id, until = getattr(run, 'id', run), None if timeout is None else time.monotonic() + timeout
     meter = Meter(getattr(run, 'pluginName', None) or 'Run')
     try:
         while True:
             now, ended = self.run_state(id)
             if not self.quiet: meter.to(now.get('progress') or 0, now.get('status') or '')
             if ended: return self.get(id)
-            if until and time.monotonic() > until: raise Unavailable(f'the run {id} has not ended yet')
+            if until is not None and time.monotonic() >= until: raise Unavailable(f'the run {id} has not ended yet')
             time.sleep(.1)
     finally: meter.close()
 
