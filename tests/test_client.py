@@ -1,5 +1,5 @@
 """The client over both roads: a Pod in this process, and one behind HTTP"""
-import json, logging, os, re, signal, socket, stat, subprocess, sys, threading, time, traceback, warnings
+import hashlib, io, json, logging, os, re, signal, socket, stat, subprocess, sys, threading, time, traceback, warnings
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -423,7 +423,6 @@ def test_the_same_bytes_twice(make):
 
 
 def test_large_files_are_streamed(make, tmp_path):
-    import hashlib
     client, path = make(), tmp_path / 'film'
     data = os.urandom(1 << 20) * 9 + b'end'
     path.write_bytes(data)
@@ -433,6 +432,32 @@ def test_large_files_are_streamed(make, tmp_path):
     assert len(pieces) > 5 and b''.join(pieces) == data
     for piece in client.api.open_file(hashlib.sha256(data).hexdigest()): break  # given up half-way: the next call works
     assert client.count({'type': 'File'}) == 1
+
+
+def test_a_file_whose_digest_is_known_is_read_once_and_checked_by_the_pod(make, tmp_path):
+    class Noting:
+        "A film, and how much of it was read"
+        read_so_far = 0
+        def __init__(self, data): self.file = io.BytesIO(data)
+        def seek(self, *args): return self.file.seek(*args)
+        def read(self, n=-1):
+            piece = self.file.read(n)
+            self.read_so_far += len(piece)
+            return piece
+    client, film, other = make(), os.urandom(3 << 20) + b'end', os.urandom(1000)
+    shas = [hashlib.sha256(d).hexdigest() for d in (film, other)]
+    for s in shas: client.create(File(sha256=s))
+    with pytest.raises(Invalid): client.upload_file(film[:-1], asyncFlag=False, sha256=shas[0])
+    with pytest.raises(NotFound): client.get_file(shas[0]) # it kept nothing of it
+    for wrong in ('x', shas[0] + '/..', b'1' * 64):
+        with pytest.raises(Invalid, match='no SHA-256'): client.upload_file(film, asyncFlag=False, sha256=wrong)
+    noting = Noting(film)
+    assert client.upload_file(noting, asyncFlag=False, sha256=shas[0]) and noting.read_so_far == len(film)
+    path = tmp_path / 'other'
+    path.write_bytes(other)
+    told = []
+    assert client.upload_file(path, callback=told.append, sha256=shas[1])
+    assert [client.get_file(s) for s in shas] == [film, other] and told == [True]
 
 
 def test_an_upload_error_in_the_background_is_not_lost(client):

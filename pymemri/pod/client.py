@@ -928,16 +928,16 @@ class Counted:
         return data
 
 @patch
-def _upload(self:PodClient, file:bytes|Path|BinaryIO, quiet:bool=False)->bool:
+def _upload(self:PodClient, file:bytes|Path|BinaryIO, sha256:str|None=None, quiet:bool=False)->bool:
     "Send a file; True, also if the Pod has it already. NotFound if no item has its digest"
     if isinstance(file, (str, Path)):
-        with Path(file).expanduser().open('rb') as f: return self._upload(f, quiet)
+        with Path(file).expanduser().open('rb') as f: return self._upload(f, sha256, quiet)
     try:
-        if isinstance(file, (bytes, bytearray, memoryview)): self.api.upload_file(file)
+        if isinstance(file, (bytes, bytearray, memoryview)): self.api.upload_file(file, sha256)
         else:
-            size = file.seek(0, 2)
-            with self._bar('upload', 2 * size >> 20, 'MiB', quiet or size < 10 << 20) as tick:
-                self.api.upload_file(Counted(file, tick))
+            size, passes = file.seek(0, 2), 1 if sha256 else 2
+            with self._bar('upload', passes * size >> 20, 'MiB', quiet or size < 10 << 20) as tick:
+                self.api.upload_file(Counted(file, tick), sha256)
     except Conflict: pass
     except NotFound as e: raise NotFound(f'{e.message}; create a `File` with this `sha256` first') from None
     return True
@@ -949,22 +949,25 @@ def upload_file(
     file:bytes|Path|BinaryIO, # The bytes, where they are, or an open file
     asyncFlag:bool=True, # Return at once, and upload in the background
     callback:Callable|None=None, # Told True, or the error
+    sha256:str|None=None, # That of its `File`, if it is at hand: the bytes are then read once, a quarter faster
 )->bool: # True
-    "Store the bytes of a file. NotFound if no item has their `sha256`, Invalid for what holds no bytes"
+    """Store the bytes of a file. NotFound if no item has their `sha256`, Invalid for what holds no bytes, or has
+    another digest than was given"""
     if isinstance(file, (str, Path)): Path(file).expanduser().stat() # one that is missing is told at once
     elif not isinstance(file, (bytes, bytearray, memoryview)) and not hasattr(file, 'seek'):
         raise Invalid(f'{file!r:.60} is no file; give its bytes, its path, or the open file')
-    if asyncFlag: return self.upload_file_async(file, callback)
-    result = self._upload(file)
+    if asyncFlag: return self.upload_file_async(file, callback, sha256)
+    result = self._upload(file, sha256)
     if callback: callback(result)
     return result
 
 # %% ../../nbs/pod/client.ipynb #8a495ef3
 @patch
-def upload_file_async(self:PodClient, file:bytes|Path|BinaryIO, callback:Callable|None=None)->bool:
+def upload_file_async(self:PodClient, file:bytes|Path|BinaryIO, callback:Callable|None=None,
+                      sha256:str|None=None)->bool:
     "The same in the background; True at once"
     def work():
-        try: result = self._upload(file, quiet=True)
+        try: result = self._upload(file, sha256, quiet=True)
         except Exception as e:
             if callback is None:
                 warnings.warn(f'an upload failed: {e}')

@@ -327,15 +327,16 @@ class PodClient:
         """Create an item unless one with its `externalId` is there"""
         ...
 
-    def _upload(self, file: bytes | Path | BinaryIO, quiet: bool=False) -> bool:
+    def _upload(self, file: bytes | Path | BinaryIO, sha256: str | None=None, quiet: bool=False) -> bool:
         """Send a file; True, also if the Pod has it already. NotFound if no item has its digest"""
         ...
 
-    def upload_file(self, file: bytes | Path | BinaryIO, asyncFlag: bool=True, callback: Callable | None=None) -> bool:
-        """Store the bytes of a file. NotFound if no item has their `sha256`, Invalid for what holds no bytes"""
+    def upload_file(self, file: bytes | Path | BinaryIO, asyncFlag: bool=True, callback: Callable | None=None, sha256: str | None=None) -> bool:
+        """Store the bytes of a file. NotFound if no item has their `sha256`, Invalid for what holds no bytes, or has
+    another digest than was given"""
         ...
 
-    def upload_file_async(self, file: bytes | Path | BinaryIO, callback: Callable | None=None) -> bool:
+    def upload_file_async(self, file: bytes | Path | BinaryIO, callback: Callable | None=None, sha256: str | None=None) -> bool:
         """The same in the background; True at once"""
         ...
 
