@@ -911,9 +911,9 @@ def test_bytes_that_sync_could_not_send_are_sent_by_the_next(client, monkeypatch
     for p in photos:
         for item in (p, *p.file): client.add_to_store(item)
     send, told = client.api.upload_file, []
-    def fails_once(data):
-        if not told: raise told.append(data) or Unavailable('the line is dead')
-        return send(data)
+    def fails_once(*args):
+        if not told: raise told.append(args) or Unavailable('the line is dead')
+        return send(*args)
     monkeypatch.setattr(client.api, 'upload_file', fails_once)
     with pytest.raises(Unavailable, match='the line is dead'): client.sync()
     assert [client.get_file(p.file[0].sha256) for p in photos[1:]] == [p.data for p in photos[1:]]
