@@ -1,5 +1,5 @@
 """The client over both roads: a Pod in this process, and one behind HTTP"""
-import json, logging, os, re, signal, socket, stat, subprocess, sys, threading, time, traceback, warnings
+import hashlib, io, json, logging, os, re, signal, socket, stat, subprocess, sys, threading, time, traceback, warnings
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pymemri
 from pymemri.core import Conflict, Invalid, NotFound, PodError, TooLarge, Unavailable, WrongKey
 from pymemri.data.item import Edge, Edges, Item
 from pymemri.data.photo import Photo
-from pymemri.data.schema import Account, EmailMessage, File, Person
+from pymemri.data.schema import Account, EmailMessage, File, Person, PluginRun
 from pymemri.pod.client import Dog, PodClient
 from pymemri.pod.db import Priority, SyncConflict
 from pymemri.pod.keys import read_pod_key, store_keys, store_keys_cli
@@ -423,7 +423,6 @@ def test_the_same_bytes_twice(make):
 
 
 def test_large_files_are_streamed(make, tmp_path):
-    import hashlib
     client, path = make(), tmp_path / 'film'
     data = os.urandom(1 << 20) * 9 + b'end'
     path.write_bytes(data)
@@ -433,6 +432,32 @@ def test_large_files_are_streamed(make, tmp_path):
     assert len(pieces) > 5 and b''.join(pieces) == data
     for piece in client.api.open_file(hashlib.sha256(data).hexdigest()): break  # given up half-way: the next call works
     assert client.count({'type': 'File'}) == 1
+
+
+def test_a_file_whose_digest_is_known_is_read_once_and_checked_by_the_pod(make, tmp_path):
+    class Noting:
+        "A film, and how much of it was read"
+        read_so_far = 0
+        def __init__(self, data): self.file = io.BytesIO(data)
+        def seek(self, *args): return self.file.seek(*args)
+        def read(self, n=-1):
+            piece = self.file.read(n)
+            self.read_so_far += len(piece)
+            return piece
+    client, film, other = make(), os.urandom(3 << 20) + b'end', os.urandom(1000)
+    shas = [hashlib.sha256(d).hexdigest() for d in (film, other)]
+    for s in shas: client.create(File(sha256=s))
+    with pytest.raises(Invalid): client.upload_file(film[:-1], asyncFlag=False, sha256=shas[0])
+    with pytest.raises(NotFound): client.get_file(shas[0]) # it kept nothing of it
+    for wrong in ('x', shas[0] + '/..', b'1' * 64):
+        with pytest.raises(Invalid, match='no SHA-256'): client.upload_file(film, asyncFlag=False, sha256=wrong)
+    noting = Noting(film)
+    assert client.upload_file(noting, asyncFlag=False, sha256=shas[0]) and noting.read_so_far == len(film)
+    path = tmp_path / 'other'
+    path.write_bytes(other)
+    told = []
+    assert client.upload_file(path, callback=told.append, sha256=shas[1])
+    assert [client.get_file(s) for s in shas] == [film, other] and told == [True]
 
 
 def test_an_upload_error_in_the_background_is_not_lost(client):
@@ -879,3 +904,50 @@ def test_importing_does_nothing(tmp_path):
     assert subprocess.run([sys.executable, '-c', program], env=env, capture_output=True,
                           text=True).stdout.strip() == '[]'
     assert not (tmp_path / 'none').exists()
+
+
+def test_bytes_that_sync_could_not_send_are_sent_by_the_next(client, monkeypatch):
+    photos = [Photo.from_np(np.full((4, 4, 3), i, dtype=np.uint8)) for i in range(3)]
+    for p in photos:
+        for item in (p, *p.file): client.add_to_store(item)
+    send, told = client.api.upload_file, []
+    def fails_once(*args):
+        if not told: raise told.append(args) or Unavailable('the line is dead')
+        return send(*args)
+    monkeypatch.setattr(client.api, 'upload_file', fails_once)
+    with pytest.raises(Unavailable, match='the line is dead'): client.sync()
+    assert [client.get_file(p.file[0].sha256) for p in photos[1:]] == [p.data for p in photos[1:]]
+    with pytest.raises(NotFound): client.get_file(photos[0].file[0].sha256)
+    client.sync()
+    assert client.get_file(photos[0].file[0].sha256) == photos[0].data
+
+
+def test_an_item_with_many_edges_costs_each_of_them_once(client):
+    "An account of four thousand friends took as many seconds as one of two thousand, four times"
+    def cost(do):
+        lines, was = [0], sys.gettrace()
+        def count(frame, event, arg):
+            lines[0] += event == 'line'
+            return count
+        sys.settrace(count)
+        try: do()
+        finally: sys.settrace(was)
+        return lines[0]
+    made, read = [], []
+    for n in (50, 400):
+        account, friends = Account(handle=f'{n} friends'), [Person(firstName=f'friend {i} of {n}') for i in range(n)]
+        edges = [Edge(account, f, 'owner') for f in friends]
+        made.append(cost(lambda: client.bulk_action([account, *friends], create_edges=edges)))
+        assert account.owner == friends and not account._new_edges
+        client.reset_local_db()
+        read.append(cost(lambda: client.get(account.id)))
+        assert len(client.get(account.id).owner) == n
+    for few, many in (made, read): assert many < 12 * few
+
+
+def test_no_time_to_wait_for_a_run_is_none(monkeypatch):
+    with PodClient(quiet=True) as client:
+        client.create(run := PluginRun(containerImage='nothing that runs here'))
+        def sleep(seconds): raise AssertionError('it waits')
+        monkeypatch.setattr('pymemri.pod.client.time.sleep', sleep)
+        with pytest.raises(Unavailable, match='has not ended'): client.wait_for_run(run, timeout=0)

@@ -1,16 +1,18 @@
 """Writers, readers and appliers that are killed, disks that are full, files that are changed: what was acknowledged is there, nothing is seen half."""
-import json, os, random, shutil, signal, struct, subprocess, sys, time
+import contextlib, json, os, random, shutil, signal, struct, subprocess, sys, time
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from pymemri.core import Damaged, PodError
-from pymemri.kv.applier import FAR
+from pymemri.kv import applier
+from pymemri.kv.applier import FAR, Applier, Trouble, run, snapshots
 from pymemri.kv.clientoptions import ClientOptionsBuilder
-from pymemri.kv.document import IKVDocument
+from pymemri.kv.document import UPSERT, Event, IKVDocument, encode_event
 from pymemri.kv.exceptions import Full
 from pymemri.kv.factory import create_new_reader, create_new_writer, create_store
+from pymemri.kv.index import IndexReader, IndexWriter
 from pymemri.kv.log import FileLog, frame_of
 
 from kv_process import whole
@@ -288,6 +290,19 @@ def test_what_no_reader_met_the_applier_finds(options):
         reader.snapshot()
 
 
+def test_an_applier_that_always_has_something_to_do_looks_too(tmp_path, monkeypatch):
+    "So what the shortest ways of reading give is right again within the hour, however much is written"
+    class Busy:
+        index, looked = None, 0
+        def step(self): return 1
+        def look(self): self.looked += 1
+        def close(self): pass
+    busy = Busy()
+    monkeypatch.setattr(applier, 'appliers', lambda *args: [busy])
+    applier.run(tmp_path, dict(url=(tmp_path / 'log').as_uri()), grace=0) # it ends when it sees that nobody reads
+    assert busy.looked
+
+
 def test_no_snapshot_is_made_of_what_is_damaged(options):
     with create_new_writer(options) as writer, create_new_reader(options) as reader:
         writer.batch_upsert_fields(number(n) for n in range(100))
@@ -354,6 +369,43 @@ def test_a_disk_that_is_really_full(options, tmp_path):
         full_and_back(options, fill, lambda r: (mount / 'ballast').unlink())
     finally:
         subprocess.run(['umount', '-l', str(mount)], check=True)
+
+
+def written(folder, n):
+    log = FileLog(folder / 'log')
+    log.append([encode_event(Event(UPSERT, f'person {i}', {'age': i})) for i in range(n)])
+    return log
+
+
+def test_an_index_that_could_not_be_begun_is_seen_when_it_can(tmp_path, monkeypatch):
+    "The disk is full for the very first commit of an index: what comes later is not written where no reader looks"
+    one = Applier(tmp_path / 'index', written(tmp_path, 3), 'store', 'name', tmp_path / 'snapshots')
+    with monkeypatch.context() as m:
+        def full(*args): raise PodError(507, 'the disk is full')
+        m.setattr(IndexWriter, 'apply', full)
+        for _ in range(2):
+            with pytest.raises(PodError): one.step()
+    while one.step(): pass
+    one.close()
+    with contextlib.closing(IndexReader(tmp_path / 'index')) as reader: assert reader.get_value('person 2', 'age') == 2
+
+
+def test_who_is_killed_in_a_snapshot_leaves_it_to_the_next(tmp_path):
+    one = Applier(tmp_path / 'index', written(tmp_path, 3), 'store', 'name', tmp_path / 'snapshots')
+    one.step()
+    (half := tmp_path / 'snapshots' / '0123456789abcdef.new').mkdir(parents=True)
+    (half / 'data.mdb').write_bytes(b'half')
+    one.keep()
+    one.close()
+    assert not half.exists() and [at for at, *_ in snapshots(tmp_path / 'snapshots')] == [3]
+
+
+def test_a_fault_of_the_applier_is_told(tmp_path, monkeypatch):
+    def broken(self): raise RuntimeError('nobody thought of that')
+    monkeypatch.setattr(Applier, 'step', broken)
+    config = dict(url=f'file://{tmp_path}/logs', name='s', id='store', primary='name', partitions=1, snapshots=str(tmp_path / 'snapshots'), every=None)
+    with pytest.raises(RuntimeError): run(tmp_path, config)
+    assert Trouble(tmp_path).read() == 'the applier failed: RuntimeError, nobody thought of that'
 
 
 def test_an_old_snapshot_of_another_store_is_not_used(options, tmp_path):

@@ -7,8 +7,8 @@ __all__ = ['VALUE_TYPES', 'unset', 'EPOCH', 'T', 'ALL_EDGES', 'to_ms', 'from_ms'
            'target_names', 'edge_targets', 'Later', 'Names', 'resolved', 'taken', 'read_annotations', 'joined',
            'read_init', 'declared_at', 'Declared', 'says_type', 'declaration', 'refuse_types_as_values', 'give_init',
            'init_signature', 'pod_name', 'Typed', 'same', 'Tracked', 'Placed', 'Connected', 'json_value', 'Sendable',
-           'init_takes', 'Portable', 'TypeSchema', 'SchemaOf', 'ItemBase', 'Item', 'PlainList', 'ChosenList',
-           'FollowedList', 'load_pandas', 'series_of', 'value_from', 'ItemList', 'client_of']
+           'init_takes', 'Portable', 'TypeSchema', 'SchemaOf', 'ItemBase', 'Item', 'ShownList', 'PlainList',
+           'ChosenList', 'FollowedList', 'load_pandas', 'series_of', 'value_from', 'ItemList', 'client_of']
 
 # %% ../../nbs/data/item.ipynb #5b5c1442
 import inspect, sys, types, warnings, weakref
@@ -100,11 +100,14 @@ class Edges(Generic[T]):
         several:Any = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
         there = {e: e for e in item.__dict__.get(self.name, ()) if not e.created}
         edges = [] if value is None else [there.get(e, e) for e in (self.edge(item, o) for o in several)]
-        if gone := [e for e in there if e not in edges]:
-            warnings.warn(f'the Pod keeps {gone[0]}; `client.delete_edge` removes an edge', stacklevel=3)
-        item.__dict__[self.name] = []
+        if gone := there.keys() - edges:
+            first = next(e for e in there if e in gone)
+            warnings.warn(f'the Pod keeps {first}; `client.delete_edge` removes an edge', stacklevel=3)
+        firsts:dict[int, Edge] = {} # by target
+        for e in edges: firsts.setdefault(id(e.target), e)
+        item.__dict__[self.name] = [*firsts.values()]
         item._new_edges[:] = [e for e in item._new_edges if e._type != self.name]
-        for e in edges: self.add(item, e)
+        item._new_edges += [e for e in firsts.values() if e.created]
     def edge(self, item:Any, other:Any, new:bool=True)->Edge:
         "An edge from `item` to `other`; `TypeError` unless that is an item, or an edge from here to one"
         edge = other if isinstance(other, Edge) else Edge(item, other, self.name, created=new)
@@ -602,8 +605,8 @@ class Item(ItemBase, kw_only=True):
 ALL_EDGES = 'allEdges' # Key of old JSON that listed edges; no Pod sends it any more
 
 # %% ../../nbs/data/item.ipynb #f7359c5b
-class PlainList(list[T]):
-    "A list of items that shows itself"
+class ShownList(list[T]):
+    "A list of items that shows itself, and is not taken for one of them"
     __slots__ = () # a value that was meant for an item in it is refused
     if not TYPE_CHECKING: # which is to find such mistakes itself
         def __getattr__(self, name:str):
@@ -615,13 +618,19 @@ class PlainList(list[T]):
             "Refused: what was meant is an attribute of the items"
             raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}; '
                                  'take an item out of it, as `[0]` does, and set it there', name=name, obj=self)
-    def __repr__(self):
-        some = ', '.join(map(repr, self[:3]))
+    def _some(self, show:Callable[[Any], str])->str:
+        "How many there are, and what the first ones are"
+        some = ', '.join(map(show, self[:3]))
         return amount(len(self), 'item') + (f': {some}' if self else '') + (' …' if len(self) > 3 else '')
+    def __repr__(self): return self._some(repr)
     def _repr_html_(self)->str: return list_card(self)
     def _repr_pretty_(self, p:Any, cycle:bool):
-        some = ', '.join(one_line(o) if isinstance(o, ItemBase) else type(o).__name__ for o in self[:3])
-        p.text(amount(len(self), 'item') + (f': {some}' if self else '') + (' …' if len(self) > 3 else ''))
+        p.text(self._some(lambda o: one_line(o) if isinstance(o, ItemBase) else type(o).__name__))
+
+# %% ../../nbs/data/item.ipynb #c16b940f
+class PlainList(ShownList[T]):
+    "Slices and sums are such lists, too; and properties can be read"
+    __slots__ = ()
     @overload
     def __getitem__(self, i:SupportsIndex, /)->T: ...
     @overload

@@ -141,7 +141,7 @@ def store_batch(client:PodClient, batch:list[tuple[Path, bytes, str|None, list[s
     new = [i for p in seen for i in (p, *p.file, *p.includes) if not i._in_pod]
     client.bulk_action(create_items=new, update_items=[p for p in seen if p._in_pod],
                        create_edges=[e for p in seen for e in p._new_edges])
-    for data in good.values(): client.upload_file(data, asyncFlag=False)
+    for sha, data in good.items(): client.upload_file(data, asyncFlag=False, sha256=sha)
     for p in seen: p.data = None
     out.imported += fresh
 

@@ -53,7 +53,8 @@ def make_snapshot(
     "Copy an index into a folder; on the disk when this returns"
     private_folder(folder)
     new = folder/f'{secrets.token_hex(8)}.new'
-    with telling(folder), lmdb_told(folder):
+    with hold(folder/'lock', wait=True), telling(folder), lmdb_told(folder):
+        for left in folder.glob('*.new'): shutil.rmtree(left, ignore_errors=True)
         try:
             new.mkdir(mode=0o700)
             env.copy(str(new), compact=True)
@@ -133,8 +134,8 @@ def anew(self:Applier):
             raise Trimmed(f'the log begins after event {self.log.first()}, and no snapshot in {self.snapshots} goes '
                           'so far; copy one there from a machine that has it')
         self.index = IndexWriter(self.path(era), self.primary, sync=not far)
-        self.index.apply([], 0, b'', self.store)
     try:
+        if not self.index.store: self.index.apply([], 0, b'', self.store)
         try:
             if old or far: self.replay()
         except Unreachable:
@@ -261,7 +262,7 @@ class Trouble:
     def tell(self, message:str):
         "Say it, or that all is well: ``"
         if message == self.said: return
-        text = message.encode()[:ROOM - 8]
+        text = message.encode(errors='replace')[:ROOM - 8]
         with telling(self.path):
             fd = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
             try: os.pwrite(fd, len(text).to_bytes(4, 'little') + guarded(text), 0)
@@ -294,13 +295,16 @@ def run(
                 if not parts: parts = appliers(mount, config, place)
                 busy = sum(a.step() for a in parts)
                 trouble.tell('')
+                for a in parts: a.look() # however busy it is, so that an hour is an hour
                 if not busy and not any([a.index.sweep() for a in parts]):
-                    for a in parts: a.look()
                     parts[0].log.wait(parts[0].index.position, 0.2 if len(parts) == 1 else 0.005)
             except PodError as e:
                 trouble.tell(e.message)
                 for a in parts: a.checked = False
                 time.sleep(0.2)
+            except Exception as e: # a fault of our own: the next applier may do better, or not
+                trouble.tell(f'the applier failed: {type(e).__name__}, {e}')
+                raise
             if (now := time.monotonic()) < due: continue
             due = now + 0.5
             if is_held(mount/'readers.lock'): seen = now

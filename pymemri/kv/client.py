@@ -77,7 +77,8 @@ class IKVReader(ABC):
         "Let go of the index; harmless twice, and it can be started again"
     @abstractmethod
     def get_bytes_value(self, primary_key:str|bytes, field_name:str)->bytes|None:
-        "The bytes of a field; of text, its UTF-8. A number is a `TypeError`"
+        """The bytes of a field; of text, its UTF-8. A number is a `TypeError`. This, the text of a field and the
+        multigets are the shortest ways, and check no CRC; all other ways do"""
     @abstractmethod
     def get_string_value(self, primary_key:str|bytes, field_name:str)->str|None:
         "The text of a field. Bytes that are no UTF-8 are a `UnicodeDecodeError`, a number is a `TypeError`"
@@ -91,13 +92,13 @@ class IKVReader(ABC):
         "Texts of all fields of all keys, as they were in one moment"
     @abstractmethod
     def get_value(self, primary_key:str|bytes, field_name:str)->Value|None:
-        "The value of a field, in the type in which it was written"
+        "The value of a field, checked, in the type in which it was written; `Damaged` if it was changed since"
     @abstractmethod
     def get_document(self, primary_key:str|bytes)->IKVDocument|None:
-        "All fields of a document"
+        "All fields of a document, checked"
     @abstractmethod
     def __iter__(self)->Iterator[IKVDocument]:
-        "All documents, as they were in one moment"
+        "All documents, checked, as they were in one moment"
     @abstractmethod
     def health_check(self)->Health:
         "Whether the index follows the log, and how far it is behind"

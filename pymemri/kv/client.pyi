@@ -100,7 +100,8 @@ class IKVReader(ABC):
 
     @abstractmethod
     def get_bytes_value(self, primary_key: str | bytes, field_name: str) -> bytes | None:
-        """The bytes of a field; of text, its UTF-8. A number is a `TypeError`"""
+        """The bytes of a field; of text, its UTF-8. A number is a `TypeError`. This, the text of a field and the
+        multigets are the shortest ways, and check no CRC; all other ways do"""
         ...
 
     @abstractmethod
@@ -120,17 +121,17 @@ class IKVReader(ABC):
 
     @abstractmethod
     def get_value(self, primary_key: str | bytes, field_name: str) -> Value | None:
-        """The value of a field, in the type in which it was written"""
+        """The value of a field, checked, in the type in which it was written; `Damaged` if it was changed since"""
         ...
 
     @abstractmethod
     def get_document(self, primary_key: str | bytes) -> IKVDocument | None:
-        """All fields of a document"""
+        """All fields of a document, checked"""
         ...
 
     @abstractmethod
     def __iter__(self) -> Iterator[IKVDocument]:
-        """All documents, as they were in one moment"""
+        """All documents, checked, as they were in one moment"""
         ...
 
     @abstractmethod

@@ -774,27 +774,39 @@ def _pages_by_date(self:PodAPI, query:dict, limit:int)->Iterator[list[dict]]:
 
 # %% ../../nbs/pod/api.ipynb #e965557e
 @patch
-def upload_file(self:PodAPI, file:bytes|BinaryIO)->dict:
-    "Store the bytes of a file; an item with their `sha256` must exist: NotFound. Conflict if they are there already"
+def upload_file(
+    self:PodAPI,
+    file:bytes|BinaryIO,
+    sha256:str|None=None, # Of the bytes, if it is known; then they are read once
+)->dict:
+    """Store the bytes of a file; an item with their `sha256` must exist: NotFound. Conflict if they are there already,
+    Invalid if they have another digest than was given"""
     data = io.BytesIO(file) if isinstance(file, (bytes, bytearray, memoryview)) else file
-    digest, size = hashlib.sha256(), 0
+    if sha256 is not None: size, sha256 = data.seek(0, 2), _check_sha256(sha256)
+    else:
+        digest, size = hashlib.sha256(), 0
+        data.seek(0)
+        while piece := data.read(1 << 20):
+            digest.update(piece)
+            size += len(piece)
+        sha256 = digest.hexdigest()
     data.seek(0)
-    while piece := data.read(1 << 20):
-        digest.update(piece)
-        size += len(piece)
-    data.seek(0)
-    return self.road.upload(data, size, digest.hexdigest())
+    return self.road.upload(data, size, sha256)
+
+def _check_sha256(text:str)->str:
+    "A digest, which becomes part of an address. Invalid if it is none"
+    if isinstance(text, str) and re.fullmatch('[0-9a-fA-F]{64}', text): return text
+    raise Invalid(f'{text!r:.90} is no SHA-256: 64 hex digits')
 
 @patch
-def upload_file_b(self:PodAPI, file:bytes|BinaryIO)->dict:
+def upload_file_b(self:PodAPI, file:bytes|BinaryIO, sha256:str|None=None)->dict:
     "The same as `upload_file`: how a caller proves itself is decided at construction"
-    return self.upload_file(file)
+    return self.upload_file(file, sha256)
 
 @patch
 def open_file(self:PodAPI, sha256:str)->Iterator[bytes]:
     "The pieces of a file. NotFound if there is none; Damaged, after the last piece, if the bytes do not fit the name"
-    if not re.fullmatch('[0-9a-fA-F]{64}', sha256 or ''): raise Invalid(f'{sha256!r} is no SHA-256: 64 hex digits')
-    return self.road.download(sha256)
+    return self.road.download(_check_sha256(sha256))
 
 @patch
 def get_file(self:PodAPI, sha256:str)->bytes:

@@ -385,11 +385,12 @@ class PodAPI:
         """The same from a Pod that speaks only v4"""
         ...
 
-    def upload_file(self, file: bytes | BinaryIO) -> dict:
-        """Store the bytes of a file; an item with their `sha256` must exist: NotFound. Conflict if they are there already"""
+    def upload_file(self, file: bytes | BinaryIO, sha256: str | None=None) -> dict:
+        """Store the bytes of a file; an item with their `sha256` must exist: NotFound. Conflict if they are there already,
+    Invalid if they have another digest than was given"""
         ...
 
-    def upload_file_b(self, file: bytes | BinaryIO) -> dict:
+    def upload_file_b(self, file: bytes | BinaryIO, sha256: str | None=None) -> dict:
         """The same as `upload_file`: how a caller proves itself is decided at construction"""
         ...
 
@@ -453,3 +454,7 @@ class PodAPI:
     def create_plugin_auth(self, permissions: dict | None=None, run: str | None=None, expires: int | None=None) -> dict:
         """What a plugin shows instead of a key: `auth_json` of its own `PodAPI`. For owners; needs a server"""
         ...
+
+def _check_sha256(text: str) -> str:
+    """A digest, which becomes part of an address. Invalid if it is none"""
+    ...

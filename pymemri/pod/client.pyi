@@ -124,12 +124,16 @@ class PodClient:
         """The class for items of type `name`"""
         ...
 
-    def _draw(self, source: ItemBase, name: str, target: ItemBase):
+    def _draw(self, source: ItemBase, name: str, target: ItemBase, drawn: dict[tuple[int, str], tuple]):
         """Note here that the Pod has an edge"""
         ...
 
     def item_from_json(self, json: dict, add_to_local_db: bool=True, priority: Priority | str | None=None) -> ItemBase:
         """The item that JSON stands for, with its edges"""
+        ...
+
+    def _from_json(self, json: dict, add_to_local_db: bool, priority: Priority | str | None, drawn: dict) -> ItemBase:
+        """The same, with what `_draw` remembers"""
         ...
 
     def add_to_store(self, item: ItemBase, priority: Priority | str | None=None) -> ItemBase:
@@ -184,8 +188,8 @@ class PodClient:
         """What is sent to create `edge`. NotFound if an end was never created"""
         ...
 
-    def _edge_stored(self, edge: Edge):
-        """The Pod has `edge`"""
+    def _edges_stored(self, edges: Iterable[Edge]):
+        """The Pod has `edges`"""
         ...
 
     def create_edge(self, edge: Edge) -> bool:
@@ -323,15 +327,16 @@ class PodClient:
         """Create an item unless one with its `externalId` is there"""
         ...
 
-    def _upload(self, file: bytes | Path | BinaryIO, quiet: bool=False) -> bool:
+    def _upload(self, file: bytes | Path | BinaryIO, sha256: str | None=None, quiet: bool=False) -> bool:
         """Send a file; True, also if the Pod has it already. NotFound if no item has its digest"""
         ...
 
-    def upload_file(self, file: bytes | Path | BinaryIO, asyncFlag: bool=True, callback: Callable | None=None) -> bool:
-        """Store the bytes of a file. NotFound if no item has their `sha256`, Invalid for what holds no bytes"""
+    def upload_file(self, file: bytes | Path | BinaryIO, asyncFlag: bool=True, callback: Callable | None=None, sha256: str | None=None) -> bool:
+        """Store the bytes of a file. NotFound if no item has their `sha256`, Invalid for what holds no bytes, or has
+    another digest than was given"""
         ...
 
-    def upload_file_async(self, file: bytes | Path | BinaryIO, callback: Callable | None=None) -> bool:
+    def upload_file_async(self, file: bytes | Path | BinaryIO, callback: Callable | None=None, sha256: str | None=None) -> bool:
         """The same in the background; True at once"""
         ...
 
@@ -385,6 +390,10 @@ class PodClient:
 
     def sync(self, priority: Priority | str=Priority.newest) -> bool:
         """Make the local store and the Pod equal. SyncConflict, a ValueError, if `priority` is `error` and there is one"""
+        ...
+
+    def _send_bytes(self, photos: list[Photo]):
+        """Store the bytes of `photos`, and of those whose turn it was before. What fails is due again the next time"""
         ...
 
     def _forget(self, ids: set[str]):
