@@ -179,6 +179,7 @@ def together(jobs:deque)->list[tuple]:
     while jobs and len(batch) < TOGETHER and not (batch[-1][2] or jobs[0][2]): batch.append(jobs.popleft())
     return batch
 
+# %% ../../nbs/server/pods.ipynb #8b91c2d5
 @patch
 def drain(self:Pods, held:Held):
     "Write what waits, until nothing does"
