@@ -751,6 +751,17 @@ def test_files_and_folders(server, tmp_path):
         assert b''.join(c.read_file(note)) == b'file content, one chunk\n' and b''.join(c.read_file(note, 5, 12)) == b'content'
 
 
+def test_what_was_sent_is_not_remembered_for_ever(server, conn, monkeypatch):
+    monkeypatch.setattr('pymemri.blobs.blobclient.REMEMBERED', 50)
+    up, data = Uploads(conn.blobs), [b'%d' % i for i in range(500)]
+    for _ in range(2):
+        for i, d in enumerate(data):
+            up.put(d)
+            if i % 10 == 9: up.flush()
+            assert len(up._done) <= 60
+    assert all(conn.blobs.get_size_multi(*map(ref_of, data)).values())
+
+
 def test_uploads_keep_their_order(server, conn):
     up = Uploads(conn.blobs, most=1000)
     refs = [up.put(bytes([i]) * 300) for i in range(10)] + [up.put(b'last'), up.put(b'last')]

@@ -17,6 +17,7 @@ from pymemri.pod.keys import read_pod_key, store_keys, store_keys_cli
 
 from certificates import both_in_one
 from serving import Server
+from waiting import wait_for
 
 KEYS = dict(database_key='d1' * 32, owner_key='0e' * 32)
 ROOT = Path(pymemri.__file__).parent.parent
@@ -904,6 +905,16 @@ def test_importing_does_nothing(tmp_path):
     assert subprocess.run([sys.executable, '-c', program], env=env, capture_output=True,
                           text=True).stdout.strip() == '[]'
     assert not (tmp_path / 'none').exists()
+
+
+def test_an_upload_that_is_done_is_forgotten(client):
+    "Who brings a million photographs keeps no note of each"
+    photos = [Photo.from_np(np.full((4, 4, 3), i, dtype=np.uint8)) for i in range(20)]
+    for p in photos: client.create_photo(p)
+    wait_for(lambda: not client._uploads)
+    client.upload_file(b'of no item', callback=None)
+    with pytest.raises(NotFound): client.wait_for_uploads()
+    assert [client.get_file(p.file[0].sha256) for p in photos] == [p.data for p in photos]
 
 
 def test_bytes_that_sync_could_not_send_are_sent_by_the_next(client, monkeypatch):

@@ -112,7 +112,7 @@ class PodClient:
         self.default_priority, self.local_db, self._due = Priority(default_priority), DB(), []
         self._weakly = weakref.ref(self)
         self.registered_classes:dict[str, type[ItemBase]] = {}
-        self._known, self._complete, self._uploads, self._pool, self._lock = None, set(), [], None, threading.RLock()
+        self._known, self._complete, self._uploads, self._pool, self._lock = None, set(), {}, None, threading.RLock()
         self.api = PodAPI(self.database_key, self.owner_key, url, version, auth_json, verbose, home, made_up)
         try:
             if self.is_plugin: self._types_in_pod() # it may not be allowed to define any
@@ -976,13 +976,14 @@ def upload_file_async(self:PodClient, file:bytes|Path|BinaryIO, callback:Callabl
         if callback: callback(result)
     with self._lock:
         self._pool = self._pool or ThreadPoolExecutor(2, 'upload')
-        self._uploads.append(self._pool.submit(work))
+        self._uploads[future := self._pool.submit(work)] = None # in their order
+    future.add_done_callback(lambda f: f.exception() or self._uploads.pop(f, None))
     return True
 
 @patch
 def wait_for_uploads(self:PodClient):
     "Wait until every upload in the background is done. Raises the first error that no callback was told"
-    with self._lock: uploads, self._uploads = self._uploads, []
+    with self._lock: uploads, self._uploads = list(self._uploads), {}
     errors = [e for u in uploads if (e := u.exception())]
     if errors: raise errors[0]
 
