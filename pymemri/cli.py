@@ -394,3 +394,6 @@ def main(
         print(f'pymemri {command}: stopped', file=sys.stderr)
         return 130
     return 1
+
+# %% ../nbs/cli.ipynb #e0df187c
+if __name__ == '__main__' and sys.argv[0].endswith('cli.py'): sys.exit(main())
