@@ -383,8 +383,9 @@ def growth(server, ids, rounds, owners=(1, 100, 1000)):
         for k in range(len(kept), n): kept.append((f'owner-{k}', server.ask('create_item', dict(type='Note'), f'owner-{k}')))
         asked = [(asking('get_item', i, o), lambda got, i=f'"id":"{i}"'.encode(): i in got) for o, i in kept[:n]]
         random.Random(5).shuffle(asked)
-        drive(server, itertools.cycle(asked), 16, .5) # those that were closed meanwhile are opened
-        line('owners', n, [drive(server, itertools.cycle(asked), 16) for _ in range(rounds)])
+        each, left = itertools.cycle(asked), 2 * n
+        while left > 0: left -= drive(server, each, 16, .5).n # those that were closed meanwhile are opened
+        line('owners', n, [drive(server, each, 16) for _ in range(rounds)])
 
 
 def line(kind, n, rounds):

@@ -181,13 +181,19 @@ class LongBody(asyncio.BufferedProtocol):
 
 # %% ../nbs/asgi.ipynb #55aeb350
 @patch
-def connection_lost(self:LongBody, exc:Exception|None): self.connection.connection_lost(exc)
+def connection_lost(self:LongBody, exc:Exception|None):
+    "The client is gone, before the end of its body"
+    self.connection.connection_lost(exc)
 
 @patch
-def pause_writing(self:LongBody): self.connection.pause_writing()
+def pause_writing(self:LongBody):
+    "The client does not take what it is answered"
+    self.connection.pause_writing()
 
 @patch
-def resume_writing(self:LongBody): self.connection.resume_writing()
+def resume_writing(self:LongBody):
+    "It does again"
+    self.connection.resume_writing()
 
 # %% ../nbs/asgi.ipynb #06e7df19
 def told_length(headers:list[tuple[bytes, bytes]])->int:
@@ -265,13 +271,13 @@ def new_loop()->asyncio.AbstractEventLoop:
 
 def answer(server:Server, sock:socket.socket):
     "Answer whoever connects to `sock`, until `server.should_exit`"
-    def unasked(record:logging.LogRecord)->bool: # uvicorn takes a request that we cut off for a mistake
+    def is_fault(record:logging.LogRecord)->bool: # uvicorn takes a request that we cut off for a mistake
         return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
     log = logging.getLogger('uvicorn.error')
-    log.addFilter(unasked)
+    log.addFilter(is_fault)
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner: runner.run(server.serve(sockets=[sock]))
-    finally: log.removeFilter(unasked)
+    finally: log.removeFilter(is_fault)
 
 # %% ../nbs/asgi.ipynb #f68e6c4d
 def collect_seldom():

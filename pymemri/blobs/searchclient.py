@@ -245,8 +245,6 @@ def describe_blobs(self:SearchClient, *blobrefs:Ref, depth:int|None=None, rules:
     meta = _meta(answer)
     return {ref: BlobDescription(self, meta[ref], meta) for ref in blobrefs if ref in meta}
 
-
-
 # %% ../../nbs/blobs/searchclient.ipynb #f40b56f8
 @patch
 def get_claims_for_permanode(
